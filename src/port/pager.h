@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract of memory protection. A pager owns this node's frames, one per page of the shared
+ * space, allocated on first use, and two views of them: the application view, at the shared
+ * addresses, in which a page is invalid, read-only or writable and in which faults are caught; and
+ * the runtime view, always accessible, in which the fabric reads and writes frames. Nobody but
+ * application threads touches the application view.
+ *
+ * Rules
+ *   - The caller serialises all calls but fd(). Calls on one page take effect in call order.
+ *   - When a call returns, no thread of this process can still use the page in the old way
+ *     (translations are gone on every CPU), and threads that waited on these pages run again.
+ *   - Errors are negative errno values; the backend logs the reason and the remedy.
+ */
+#ifndef PERGOLA_PORT_PAGER_H
+#define PERGOLA_PORT_PAGER_H
+
+#include "base/id.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct pager;
+
+struct pager_config {
+	uint64_t page_limit; /* pages of the whole shared space; frames are sparse */
+};
+
+enum pager_mode {
+	PAGER_READ = 1,
+	PAGER_WRITE = 2,
+};
+
+struct pager_fault {
+	struct page_id page;
+	bool write; /* by a store (also: one to a page mapped for reading) */
+};
+
+/* The runtime view: page p stands at base + p * PAGE_BYTES and in `fd` at the same offset. */
+struct pager_frames {
+	unsigned char *base;
+	int fd;
+	uint64_t page_count;
+};
+
+struct pager_ops {
+	const char *name;
+
+	/*
+	 * -ENOSYS, -EPERM, -EACCES: a kernel feature, sysctl, device or seccomp rule is missing
+	 * (the log names it and what mends it). -ENOMEM.
+	 */
+	int (*open)(const struct pager_config *config, struct pager **out);
+
+	/* Unmaps every region. No thread may touch shared memory any more. */
+	void (*close)(struct pager *pager);
+
+	struct pager_frames (*frames)(struct pager *pager);
+
+	/*
+	 * Finds `bytes` of free addresses in this process, page-aligned; attempt 0, 1, 2, ... gives
+	 * other proposals. Maps nothing. -ENOMEM when there is none.
+	 */
+	int (*address_propose)(struct pager *pager, size_t bytes, unsigned int attempt,
+			       void **addr);
+
+	/*
+	 * Shows pages [first, first + page_count) at `addr`, all invalid. Never replaces a mapping:
+	 * -EEXIST when anything stands there. -EINVAL, -ENOMEM.
+	 */
+	int (*region_add)(struct pager *pager, void *addr, struct page_id first,
+			  uint64_t page_count);
+	void (*region_remove)(struct pager *pager, struct page_id first);
+
+	/*
+	 * Makes pages visible with what is in their frames. Also right for a page that is
+	 * already visible (its mode becomes `mode`). -ENOMEM: no memory for a frame.
+	 */
+	int (*map)(struct pager *pager, struct page_id page, uint64_t page_count,
+		   enum pager_mode mode);
+
+	/* Read-only pages become writable; writable pages become read-only. */
+	int (*upgrade)(struct pager *pager, struct page_id page, uint64_t page_count);
+	int (*downgrade)(struct pager *pager, struct page_id page, uint64_t page_count);
+
+	/* Pages become invalid; frames keep their bytes. */
+	int (*invalidate)(struct pager *pager, struct page_id page, uint64_t page_count);
+
+	/* Lets threads that wait on these pages try again, and changes nothing. */
+	int (*wake)(struct pager *pager, struct page_id page, uint64_t page_count);
+
+	/* Accesses to these pages raise SIGBUS from now on. -ENOSYS: this kernel cannot. */
+	int (*poison)(struct pager *pager, struct page_id page, uint64_t page_count);
+
+	/*
+	 * Takes up to `fault_count` faults; returns how many. Never blocks. The faulting threads
+	 * wait until their page is mapped, poisoned or woken.
+	 */
+	int (*poll)(struct pager *pager, struct pager_fault *faults, int fault_count);
+
+	/* Readable when poll() has something. */
+	int (*fd)(struct pager *pager);
+
+	/* Frames allocated so far, in pages. */
+	uint64_t (*resident)(struct pager *pager);
+};
+
+#endif
