@@ -30,6 +30,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 #define DSM_VERSION_MAJOR 0
 #define DSM_VERSION_MINOR 1
 #define DSM_VERSION_PATCH 0
@@ -239,6 +241,8 @@ const char *dsm_error(void);
 
 /* "0.1.0": the library's version, which may differ from the header's DSM_VERSION_*. */
 const char *dsm_version(void);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }
