@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine's insides, shared by its files and by nobody else.
+ *
+ *   engine.c     memory, the event switch, messages to oneself
+ *   emit.c       commands; adjacent pages join into runs
+ *   page.c       the holder's side: this node's pages (states, faults, invalidations, hold time)
+ *   directory.c  the manager's side: who holds what, queues of requests
+ *   home.c       which node is home to which unit
+ *   call.c       calls under way: request out, reply awaited
+ *   sync.c       locks, semaphores, condition variables, barriers at their manager
+ *   heap.c       units of the shared heap, at node 0
+ *   collect.c    collective calls, gathered at node 0
+ *
+ * All memory starts as zeros and zero means "nothing yet", so that tables as large as the space cost
+ * nothing until they are used.
+ */
+#ifndef PERGOLA_ENGINE_INTERNAL_H
+#define PERGOLA_ENGINE_INTERNAL_H
+
+#include "base/assert.h"
+#include "base/bitset.h"
+#include "base/hash.h"
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- page.c: this node's pages ---- */
+
+enum page_pending {
+	PENDING_NONE = 0,
+	PENDING_READ_HOME, /* will ask when the home is known */
+	PENDING_WRITE_HOME,
+	PENDING_READ_ASKED,
+	PENDING_WRITE_ASKED,
+	PENDING_READ_FETCH, /* granted; bytes on their way */
+	PENDING_WRITE_FETCH,
+};
+
+#define VERSION_NONE UINT64_MAX /* the frame holds nothing of use */
+
+struct page_entry {
+	uint64_t version;    /* of the bytes in this node's frame; fresh frames are zeros, version 0 */
+	uint32_t held_until; /* low bits of microseconds, rounded up */
+	uint8_t state;	     /* enum page_state */
+	uint8_t pending;     /* enum page_pending */
+	uint8_t zero[2];
+};
+
+static_assert(sizeof(struct page_entry) == 16, "one page costs 16 bytes");
+
+/* An invalidation or downgrade put off until the page's hold time is over. */
+struct deferral {
+	struct page_id page;
+	struct node_id manager;
+	bool downgrade;
+	uint64_t due_ns;
+};
+
+#define DEFERRALS_MAX 4096u
+
+/* ---- directory.c: pages this node manages ---- */
+
+enum directory_state {
+	DIRECTORY_QUIET = 0,   /* reads may be granted */
+	DIRECTORY_DOWNGRADING, /* the owner is told to stop writing */
+	DIRECTORY_INVALIDATING, /* holders are told to drop their copies */
+	DIRECTORY_WRITE_GRANTED, /* a new owner is on its way; its confirmation is awaited */
+};
+
+/*
+ * One page at its manager. Followed in memory by the copy set: bit n says that node n may have the
+ * page mapped, or has been granted it.
+ */
+struct directory_entry {
+	uint64_t version;
+	uint32_t granted;      /* requests granted and not confirmed: index + 1, linked */
+	uint32_t waiting_head; /* requests not granted: index + 1, linked, first come first served */
+	uint32_t waiting_tail;
+	uint16_t owner;	  /* node id + 1; 0: this node (whose frame, like all, is zeros) */
+	uint8_t state;	  /* enum directory_state */
+	uint8_t flags;
+};
+
+#define DIRECTORY_EXCLUSIVE 1u /* the owner may be writing */
+#define DIRECTORY_LOST 2u      /* the only copy went down with its owner */
+
+/* A page request at its manager, from its arrival until it is confirmed or refused. */
+struct request {
+	struct page_id page;
+	struct node_id node;
+	bool write;
+	bool used;
+	uint32_t next; /* index + 1 */
+};
+
+/* ---- home.c ---- */
+
+/* What node 0 knows of a unit, besides its home. */
+#define UNIT_FIRST_TOUCH 1u
+#define UNIT_CYCLIC 2u
+
+struct unit_entry {
+	uint16_t home; /* node id + 1; 0: not known here (at node 0: not decided) */
+	uint8_t flags;
+	uint8_t queried; /* a HOME_QUERY for it is under way */
+};
+
+/* ---- call.c ---- */
+
+/* A local call that waits for a reply from `peer`. */
+struct call {
+	struct token token; /* 0: free */
+	struct node_id peer;
+	uint32_t next_free; /* index + 1 */
+};
+
+/* ---- collect.c ---- */
+
+struct collect_state {
+	/* On every node: the call under way. */
+	struct token token;
+	uint32_t sequence;
+	/* At node 0. */
+	uint32_t arrived_count;
+	struct message_collect sum;
+	bool disagree;
+	uint16_t first; /* the node whose call the others are compared with */
+};
+
+struct sync_state; /* sync.c */
+struct heap_state; /* heap.c */
+
+struct engine {
+	struct engine_config config;
+	struct engine_stats stats;
+	unsigned int set_words; /* of a copy set */
+	uint64_t now_ns;
+	struct commands *out; /* of the step under way */
+
+	/* Messages to oneself: a FIFO, produced by emit_send(), consumed by the step's loop. */
+	struct message *loop;
+	uint32_t loop_head;
+	uint32_t loop_count;
+
+	struct page_entry *pages;
+	uint32_t pending_count; /* pages with pending != PENDING_NONE */
+	struct deferral *deferrals;
+	uint32_t deferral_head;
+	uint32_t deferral_count;
+	uint32_t pager_count; /* CMD_INVALIDATE and CMD_DOWNGRADE pages not done */
+
+	unsigned char *directory; /* directory_entry + copy set, for every page */
+	size_t directory_stride;
+	struct request *requests;
+	uint32_t request_limit;
+	uint32_t request_free; /* index + 1 of released ones, linked */
+	uint32_t request_fresh; /* never used from here on */
+	uint32_t request_count;
+
+	struct unit_entry *units;
+	uint64_t unit_limit;
+
+	struct call *calls;
+	uint32_t call_free;
+	uint32_t call_fresh;
+	uint32_t call_count;
+
+	struct collect_state collect;
+
+	uint64_t down[NODES_MAX / 64]; /* nodes that are lost */
+	bool any_down;
+	struct node_id last_down;
+	uint64_t repair_page; /* next page for the directory's repair after a loss ... */
+	uint64_t repair_end;  /* ... and where it stops; equal: none under way */
+	uint64_t region_end;  /* pages in use lie below */
+
+	struct sync_state *sync;
+	struct heap_state *heap;
+};
+
+/* ---- emit.c ---- */
+
+/*
+ * The pointer is good until the next emit. Messages to this node itself are put in the loop and handled
+ * within the same step, after the handler that emitted them returns.
+ */
+void emit_send(struct engine *engine, struct node_id peer, const struct message *message);
+void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind,
+	      struct page_id page, struct node_id about);
+void emit_grant(struct engine *engine, struct node_id peer, bool write, struct page_id page,
+		struct node_id owner, uint64_t version);
+void emit_page(struct engine *engine, enum command_kind kind, struct page_id page,
+	       struct node_id peer);
+void emit_complete(struct engine *engine, struct token token, int status, uint64_t value);
+void emit_complete_data(struct engine *engine, struct token token, int status, uint64_t value,
+			const uint8_t *data, uint16_t bytes);
+
+/* ---- call.c ---- */
+
+/* Opens a call to `peer`; returns its slot, or UINT32_MAX when all are taken. */
+uint32_t call_open(struct engine *engine, struct node_id peer, struct token token);
+
+/* The reply has come, or never will: forgets the call and completes its token. -EPROTO: no such. */
+int call_finish(struct engine *engine, struct node_id from, uint32_t slot, int status,
+		uint64_t value);
+
+/* Forgets a call without completing it. */
+void call_cancel(struct engine *engine, uint32_t slot);
+
+/* Completes every call to a lost peer with -EHOSTDOWN. */
+void call_peer_down(struct engine *engine, struct node_id peer);
+
+/* Answers a call of `peer` (which may be this node). */
+void call_reply(struct engine *engine, struct node_id peer, uint32_t slot, int status,
+		uint64_t value);
+
+/* ---- page.c ---- */
+
+int page_fault(struct engine *engine, const struct event *event);
+int page_prefetch(struct engine *engine, const struct event *event);
+void page_home_known(struct engine *engine, uint64_t unit);
+int page_granted(struct engine *engine, struct node_id from, const struct message *message);
+int page_refused(struct engine *engine, struct node_id from, const struct message_run *run);
+int page_recalled(struct engine *engine, struct node_id from, const struct message_run *run,
+		  bool downgrade);
+void page_read_done(struct engine *engine, const struct event *event);
+void page_pager_done(struct engine *engine, const struct event *event);
+void page_timer(struct engine *engine);
+void page_peer_down(struct engine *engine, struct node_id peer);
+uint64_t page_timer_ns(const struct engine *engine);
+
+/* ---- directory.c ---- */
+
+int directory_request(struct engine *engine, struct node_id from, const struct message_run *run,
+		      bool write);
+int directory_confirmed(struct engine *engine, struct node_id from, const struct message_run *run);
+int directory_fetch_failed(struct engine *engine, struct node_id from,
+			   const struct message_run *run);
+int directory_recalled(struct engine *engine, struct node_id from, const struct message_run *run,
+		       bool downgrade);
+void directory_peer_down(struct engine *engine, struct node_id peer);
+bool directory_repairing(const struct engine *engine);
+void directory_repair(struct engine *engine);
+
+/* ---- home.c ---- */
+
+/* The page's manager; false: its home is not known, and has been asked for. */
+bool home_manager(struct engine *engine, struct page_id page, struct node_id *manager);
+int home_event(struct engine *engine, const struct event *event);
+void home_query(struct engine *engine, struct node_id from,
+		const struct message_home_query *query);
+int home_reply(struct engine *engine, struct node_id from, const struct message_home_reply *reply);
+
+/* At node 0: gives a fresh unit its home, or says how it is to get one. Homes never change. */
+void home_assign(struct engine *engine, uint64_t unit, struct node_id home);
+void home_assign_later(struct engine *engine, uint64_t unit, uint8_t flags);
+/* At node 0: is the home of `unit` decided (then `home` is set), or its way of being decided? */
+bool home_decided(const struct engine *engine, uint64_t unit, struct node_id *home);
+
+/* ---- sync.c ---- */
+
+size_t sync_bytes(const struct engine_config *config);
+void sync_init(struct engine *engine, void *memory);
+int sync_event(struct engine *engine, const struct event *event);
+int sync_request(struct engine *engine, struct node_id from,
+		 const struct message_sync_request *request);
+void sync_peer_down(struct engine *engine, struct node_id peer);
+bool sync_quiet(const struct engine *engine);
+
+/* ---- heap.c ---- */
+
+size_t heap_bytes(const struct engine_config *config);
+void heap_init(struct engine *engine, void *memory);
+int heap_event(struct engine *engine, const struct event *event);
+void heap_region(struct engine *engine, const struct event *event);
+int heap_request(struct engine *engine, struct node_id from,
+		 const struct message_heap_request *request);
+int heap_release(struct engine *engine, struct node_id from,
+		 const struct message_heap_release *release);
+int heap_free(struct engine *engine, struct node_id from, const struct message_heap_free *frees);
+
+/* ---- collect.c ---- */
+
+int collect_event(struct engine *engine, const struct event *event);
+int collect_arrived(struct engine *engine, struct node_id from,
+		    const struct message_collect *collect);
+int collect_done(struct engine *engine, struct node_id from,
+		 const struct message_collect *collect);
+void collect_peer_down(struct engine *engine, struct node_id peer);
+
+static inline bool engine_down(const struct engine *engine, struct node_id node)
+{
+	return bitset_test(engine->down, node.value);
+}
+
+static inline uint64_t page_unit(struct page_id page)
+{
+	return page.value / UNIT_PAGES;
+}
+
+#endif
