@@ -228,7 +228,7 @@ struct dsm_stats {
 };
 
 /* Fills `out`. Errors: -EINVAL out is NULL, -ENOTCONN. */
-int dsm_stats(struct dsm_stats *out);
+int dsm_stats_get(struct dsm_stats *out);
 
 /* A short sentence for a value that a dsm function returned (0, a negative errno). Never NULL. */
 const char *dsm_strerror(int error);
