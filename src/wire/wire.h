@@ -74,7 +74,7 @@ enum message_kind {
 struct message_run {
 	uint64_t page;
 	uint16_t page_count;
-	uint16_t node;
+	uint16_t node; /* the lost one, in the kinds that say so; else 0 */
 	uint32_t zero;
 };
 
@@ -114,9 +114,9 @@ enum sync_kind {
 enum sync_op {
 	SYNC_INIT = 1, /* argument: the count of a semaphore or barrier */
 	SYNC_DESTROY,
-	SYNC_ACQUIRE,	  /* lock, rwlock (exclusive), sem: wait until it is had */
+	SYNC_ACQUIRE,	   /* lock, rwlock (exclusive), sem: wait until it is had */
 	SYNC_ACQUIRE_READ, /* rwlock */
-	SYNC_TRY,	  /* as ACQUIRE, but -EBUSY (sem: -EAGAIN) rather than wait */
+	SYNC_TRY,	   /* as ACQUIRE, but -EBUSY (sem: -EAGAIN) rather than wait */
 	SYNC_TRY_READ,
 	SYNC_RELEASE, /* lock, rwlock, sem (post) */
 	SYNC_ENLIST,  /* cond: become a waiter; argument: the slot that the signal replies to */
@@ -182,10 +182,11 @@ struct message_collect {
 	int32_t status; /* in MSG_COLLECT_DONE */
 	int64_t minimum;
 	uint16_t root;
-	uint16_t bytes; /* of data: the same on all nodes */
+	uint16_t bytes; /* of data: the same on all nodes; 0 but in COLLECT_BROADCAST */
 	uint8_t op;
 	uint8_t zero[3];
-	uint8_t data[COLLECT_BYTES_MAX]; /* `bytes` of them from the root, none from others */
+	uint8_t data[COLLECT_BYTES_MAX]; /* always `bytes` of them; only the root's mean something
+					  */
 };
 
 struct message_key {
@@ -196,7 +197,7 @@ struct message_key {
 };
 
 struct message {
-	uint16_t kind; /* enum message_kind */
+	uint16_t kind;	/* enum message_kind */
 	uint16_t bytes; /* of the whole message on the wire */
 	uint32_t zero;
 	union {
@@ -239,8 +240,8 @@ struct wire_limits {
 size_t message_bytes(const struct message *message);
 
 /*
- * Reads `bytes` bytes at `data` into `message` and checks kind, length, counts, ids and unused fields.
- * Returns 0, or -EBADMSG, and then `message` is not to be used.
+ * Reads `bytes` bytes at `data`, in any alignment, into `message`, and checks kind, length, counts,
+ * ids and unused fields. Returns 0, or -EBADMSG, and then `message` is untouched.
  */
 int message_decode(const void *data, size_t bytes, const struct wire_limits *limits,
 		   struct message *message);

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lengths, checks and names of messages. What is accepted here has a known kind, exactly the length
+ * that its kind and counts ask for, counts within their arrays, node ids, pages and units that
+ * exist, and zeros where nothing is meant.
+ */
+#include "wire/wire.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define HEADER_BYTES offsetof(struct message, run)
+
+/* The largest errno value that Linux has room for. */
+#define STATUS_MAX 4095
+
+static size_t body_bytes(const struct message *message)
+{
+	switch ((enum message_kind)message->kind) {
+	case MSG_READ_REQUEST:
+	case MSG_WRITE_REQUEST:
+	case MSG_REFUSE:
+	case MSG_CONFIRM:
+	case MSG_FETCH_FAILED:
+	case MSG_INVALIDATE:
+	case MSG_INVALIDATED:
+	case MSG_DOWNGRADE:
+	case MSG_DOWNGRADED:
+	case MSG_KEY_REQUEST:
+		return sizeof(message->run);
+	case MSG_READ_GRANT:
+	case MSG_WRITE_GRANT:
+		return offsetof(struct message_grant, versions) +
+		       sizeof(message->grant.versions[0]) * message->grant.page_count;
+	case MSG_HOME_QUERY:
+		return sizeof(message->home_query);
+	case MSG_HOME_REPLY:
+		return offsetof(struct message_home_reply, homes) +
+		       sizeof(message->home_reply.homes[0]) * message->home_reply.unit_count;
+	case MSG_SYNC_REQUEST:
+		return sizeof(message->sync_request);
+	case MSG_HEAP_REQUEST:
+		return sizeof(message->heap_request);
+	case MSG_HEAP_RELEASE:
+		return sizeof(message->heap_release);
+	case MSG_REPLY:
+		return sizeof(message->reply);
+	case MSG_HEAP_FREE:
+		return offsetof(struct message_heap_free, blocks) +
+		       sizeof(message->heap_free.blocks[0]) * message->heap_free.block_count;
+	case MSG_COLLECT:
+	case MSG_COLLECT_DONE:
+		return offsetof(struct message_collect, data) + message->collect.bytes;
+	case MSG_KEY_REPLY:
+		return sizeof(message->key);
+	case MSG_KIND_END:
+		break;
+	}
+	return 0;
+}
+
+size_t message_bytes(const struct message *message)
+{
+	size_t bytes = body_bytes(message);
+
+	return bytes != 0 ? HEADER_BYTES + bytes : 0;
+}
+
+/* Is [first, first + count) not empty and inside [0, limit)? Without overflow. */
+static bool range_valid(uint64_t first, uint64_t count, uint64_t limit)
+{
+	return count >= 1 && count <= limit && first <= limit - count;
+}
+
+static bool node_valid(uint16_t node, const struct wire_limits *limits)
+{
+	return node < limits->node_count;
+}
+
+static uint64_t unit_limit(const struct wire_limits *limits)
+{
+	return limits->page_limit / UNIT_PAGES;
+}
+
+static bool offset_valid(uint64_t offset, const struct wire_limits *limits)
+{
+	return offset / PAGE_BYTES < limits->page_limit;
+}
+
+static bool status_valid(int32_t status)
+{
+	return status <= 0 && status >= -STATUS_MAX;
+}
+
+static bool run_valid(const struct message_run *run, uint64_t count_max,
+		      const struct wire_limits *limits)
+{
+	return run->page_count <= count_max &&
+	       range_valid(run->page, run->page_count, limits->page_limit) && run->zero == 0;
+}
+
+static bool grant_valid(const struct message_grant *grant, const struct wire_limits *limits)
+{
+	return grant->page_count <= RUN_MAX &&
+	       range_valid(grant->page, grant->page_count, limits->page_limit) &&
+	       node_valid(grant->owner, limits) && grant->zero == 0;
+}
+
+static bool home_query_valid(const struct message_home_query *query,
+			     const struct wire_limits *limits)
+{
+	return query->unit < unit_limit(limits) && query->claim <= 1 && query->zero == 0;
+}
+
+static bool home_reply_valid(const struct message_home_reply *reply,
+			     const struct wire_limits *limits)
+{
+	if (reply->unit_count > HOMES_MAX ||
+	    !range_valid(reply->unit, reply->unit_count, unit_limit(limits)) ||
+	    (reply->zero[0] | reply->zero[1] | reply->zero[2]) != 0)
+		return false;
+	for (unsigned int i = 0; i < reply->unit_count; i++) {
+		if (reply->homes[i] != HOME_UNKNOWN && !node_valid(reply->homes[i], limits))
+			return false;
+	}
+	return true;
+}
+
+static bool sync_request_valid(const struct message_sync_request *request,
+			       const struct wire_limits *limits)
+{
+	return offset_valid(request->name, limits) && request->kind >= SYNC_LOCK &&
+	       request->kind < SYNC_KIND_END && request->op >= SYNC_INIT &&
+	       request->op < SYNC_OP_END && request->zero == 0;
+}
+
+static bool heap_request_valid(const struct message_heap_request *request,
+			       const struct wire_limits *limits)
+{
+	bool placed = request->placement == PLACE_CYCLIC ||
+		      request->placement == PLACE_FIRST_TOUCH ||
+		      node_valid(request->placement, limits);
+
+	/* A superblock is one unit. */
+	return range_valid(0, request->unit_count, unit_limit(limits)) && placed &&
+	       request->slab <= 1 && (request->slab == 0 || request->unit_count == 1);
+}
+
+static bool heap_free_valid(const struct message_heap_free *frees, const struct wire_limits *limits)
+{
+	if (frees->block_count < 1 || frees->block_count > FREES_MAX || frees->zero != 0)
+		return false;
+	for (uint32_t i = 0; i < frees->block_count; i++) {
+		if (!offset_valid(frees->blocks[i].offset, limits))
+			return false;
+	}
+	return true;
+}
+
+static bool collect_valid(const struct message_collect *collect, bool done,
+			  const struct wire_limits *limits)
+{
+	bool sized = collect->op == COLLECT_BROADCAST ? collect->bytes <= COLLECT_BYTES_MAX
+						      : collect->bytes == 0;
+
+	return collect->op >= COLLECT_BARRIER && collect->op < COLLECT_OP_END && sized &&
+	       node_valid(collect->root, limits) &&
+	       (done ? status_valid(collect->status) : collect->status == 0) &&
+	       (collect->zero[0] | collect->zero[1] | collect->zero[2]) == 0;
+}
+
+static bool body_valid(const struct message *message, const struct wire_limits *limits)
+{
+	switch ((enum message_kind)message->kind) {
+	case MSG_READ_REQUEST:
+	case MSG_WRITE_REQUEST:
+	case MSG_CONFIRM:
+	case MSG_INVALIDATE:
+	case MSG_INVALIDATED:
+	case MSG_DOWNGRADE:
+	case MSG_DOWNGRADED:
+		return run_valid(&message->run, RUN_MAX, limits) && message->run.node == 0;
+	case MSG_REFUSE:
+	case MSG_FETCH_FAILED:
+		return run_valid(&message->run, RUN_MAX, limits) &&
+		       node_valid(message->run.node, limits);
+	case MSG_KEY_REQUEST:
+		return run_valid(&message->run, 1, limits) && message->run.node == 0;
+	case MSG_READ_GRANT:
+	case MSG_WRITE_GRANT:
+		return grant_valid(&message->grant, limits);
+	case MSG_HOME_QUERY:
+		return home_query_valid(&message->home_query, limits);
+	case MSG_HOME_REPLY:
+		return home_reply_valid(&message->home_reply, limits);
+	case MSG_SYNC_REQUEST:
+		return sync_request_valid(&message->sync_request, limits);
+	case MSG_HEAP_REQUEST:
+		return heap_request_valid(&message->heap_request, limits);
+	case MSG_HEAP_RELEASE:
+		return range_valid(message->heap_release.unit, message->heap_release.unit_count,
+				   unit_limit(limits)) &&
+		       message->heap_release.zero == 0;
+	case MSG_REPLY:
+		return status_valid(message->reply.status);
+	case MSG_HEAP_FREE:
+		return heap_free_valid(&message->heap_free, limits);
+	case MSG_COLLECT:
+	case MSG_COLLECT_DONE:
+		return collect_valid(&message->collect, message->kind == MSG_COLLECT_DONE, limits);
+	case MSG_KEY_REPLY:
+		return range_valid(message->key.page, message->key.page_count, limits->page_limit);
+	case MSG_KIND_END:
+		break;
+	}
+	return false;
+}
+
+/*
+ * The copy is made first and checked after, so that a sender that still changes the bytes (they may
+ * be in memory that it shares) cannot get past the checks.
+ */
+int message_decode(const void *data, size_t bytes, const struct wire_limits *limits,
+		   struct message *message)
+{
+	struct message copy;
+
+	if (bytes < HEADER_BYTES || bytes > sizeof(copy))
+		return -EBADMSG;
+	memcpy(&copy, data, bytes);
+	memset((unsigned char *)&copy + bytes, 0, sizeof(copy) - bytes);
+	if (copy.bytes != bytes || copy.zero != 0 || message_bytes(&copy) != bytes)
+		return -EBADMSG;
+	if (!body_valid(&copy, limits))
+		return -EBADMSG;
+	memcpy(message, &copy, sizeof(copy));
+	return 0;
+}
+
+const char *message_name(enum message_kind kind)
+{
+	static const char *const names[MSG_KIND_END] = {
+		[MSG_READ_REQUEST] = "READ_REQUEST",
+		[MSG_WRITE_REQUEST] = "WRITE_REQUEST",
+		[MSG_READ_GRANT] = "READ_GRANT",
+		[MSG_WRITE_GRANT] = "WRITE_GRANT",
+		[MSG_REFUSE] = "REFUSE",
+		[MSG_CONFIRM] = "CONFIRM",
+		[MSG_FETCH_FAILED] = "FETCH_FAILED",
+		[MSG_INVALIDATE] = "INVALIDATE",
+		[MSG_INVALIDATED] = "INVALIDATED",
+		[MSG_DOWNGRADE] = "DOWNGRADE",
+		[MSG_DOWNGRADED] = "DOWNGRADED",
+		[MSG_HOME_QUERY] = "HOME_QUERY",
+		[MSG_HOME_REPLY] = "HOME_REPLY",
+		[MSG_SYNC_REQUEST] = "SYNC_REQUEST",
+		[MSG_HEAP_REQUEST] = "HEAP_REQUEST",
+		[MSG_HEAP_RELEASE] = "HEAP_RELEASE",
+		[MSG_REPLY] = "REPLY",
+		[MSG_HEAP_FREE] = "HEAP_FREE",
+		[MSG_COLLECT] = "COLLECT",
+		[MSG_COLLECT_DONE] = "COLLECT_DONE",
+		[MSG_KEY_REQUEST] = "KEY_REQUEST",
+		[MSG_KEY_REPLY] = "KEY_REPLY",
+	};
+
+	if ((unsigned int)kind >= MSG_KIND_END || names[kind] == NULL)
+		return "?";
+	return names[kind];
+}
