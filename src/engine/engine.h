@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The coherence engine of one node. Pure: events in, commands out. It knows pages by number, their
- * states, versions and holders, never their bytes; it has no clock, no thread, no file, no socket and
- * allocates nothing after engine_init(). Time arrives inside events.
+ * states, versions and holders, never their bytes; it has no clock, no thread, no file, no socket
+ * and allocates nothing after engine_init(). Time arrives inside events.
  *
- * The caller feeds events one at a time and carries out all commands of a step, in order, before the
- * next step. The transitions are the rows of docs/protocol.md.
+ * The caller feeds events one at a time and carries out all commands of a step, in order, before
+ * the next step. The transitions are the rows of docs/protocol.md.
  */
 #ifndef PERGOLA_ENGINE_ENGINE_H
 #define PERGOLA_ENGINE_ENGINE_H
@@ -27,7 +27,7 @@ struct engine_config {
 	unsigned int node_count;
 	uint64_t page_limit; /* pages of the shared space; a multiple of UNIT_PAGES */
 	enum manager_kind manager;
-	uint64_t hold_ns; /* a page that came stays at least this long (Mirage's window) */
+	uint64_t hold_ns;	/* a page that came stays at least this long (Mirage's window) */
 	uint32_t page_requests; /* pages asked for and not yet here, at most */
 	uint32_t sync_objects;	/* that this node manages, at most */
 	uint32_t calls;		/* threads of this node inside a call, at most */
@@ -42,20 +42,20 @@ enum page_state {
 /* ---- events ---- */
 
 enum event_kind {
-	EV_FAULT = 1,	/* fault: a thread waits for a page */
-	EV_PREFETCH,	/* fault: a program says it will need pages */
-	EV_MESSAGE,	/* peer, message: arrived, decoded */
-	EV_READ_DONE,	/* run, status: a CMD_READ is over */
-	EV_PAGER_DONE,	/* run, pager: a CMD_INVALIDATE or CMD_DOWNGRADE has taken effect */
-	EV_PEER_DOWN,	/* peer: no message will come from it any more */
-	EV_TIMER,	/* the time engine_timer_ns() named has come */
-	EV_REGION,	/* region: pages came into use, on all nodes */
-	EV_HOME,	/* home, token: where is a page's home? */
-	EV_SYNC,	/* sync, token */
-	EV_COLLECT,	/* collect, token */
-	EV_HEAP_ALLOC,	/* heap, token: units wanted */
+	EV_FAULT = 1,	 /* fault: a thread waits for a page */
+	EV_PREFETCH,	 /* fault: a program says it will need pages */
+	EV_MESSAGE,	 /* peer, message: arrived, decoded */
+	EV_READ_DONE,	 /* run, status: a CMD_READ is over */
+	EV_PAGER_DONE,	 /* run, pager: a CMD_INVALIDATE or CMD_DOWNGRADE has taken effect */
+	EV_PEER_DOWN,	 /* peer: no message will come from it any more */
+	EV_TIMER,	 /* the time engine_timer_ns() named has come */
+	EV_REGION,	 /* region: pages came into use, on all nodes */
+	EV_HOME,	 /* home, token: where is a page's home? */
+	EV_SYNC,	 /* sync, token */
+	EV_COLLECT,	 /* collect, token */
+	EV_HEAP_ALLOC,	 /* heap, token: units wanted */
 	EV_HEAP_RELEASE, /* heap, token: units given back */
-	EV_HEAP_FREE,	/* frees: blocks of other nodes' superblocks */
+	EV_HEAP_FREE,	 /* frees: blocks of other nodes' superblocks */
 };
 
 struct run {
@@ -127,7 +127,7 @@ enum command_kind {
 	CMD_DOWNGRADE,	/* run: from writing to reading; EV_PAGER_DONE when done */
 	CMD_FAIL,	/* run, peer: cannot be had, because peer is lost */
 	CMD_COMPLETE,	/* token, status, value, data: a call is over */
-	CMD_FREE,	/* offset, size_class: a block of this node's superblocks was freed elsewhere */
+	CMD_FREE, /* offset, size_class: a block of this node's superblocks was freed elsewhere */
 };
 
 struct command {
@@ -139,7 +139,8 @@ struct command {
 		struct message message;
 		struct {
 			struct token token;
-			uint64_t value; /* home, first unit, minimum, 1 for a barrier's one thread */
+			uint64_t
+				value; /* home, first unit, minimum, 1 for a barrier's one thread */
 			uint16_t bytes;
 			uint8_t data[COLLECT_BYTES_MAX];
 		} complete;
@@ -183,12 +184,13 @@ struct engine *engine_init(void *memory, const struct engine_config *config);
 
 /*
  * Takes one event; appends commands. Returns 0; -EAGAIN: a local request (EV_FAULT, EV_PREFETCH and
- * calls) found a table full: offer it again after other events; -EPROTO: the peer broke the protocol
- * (treat it as lost). Nothing has changed when it is not 0.
+ * calls) found a table full: offer it again after other events; -EPROTO: the peer broke the
+ * protocol (treat it as lost). Nothing has changed when it is not 0.
  */
 int engine_step(struct engine *engine, const struct event *event, struct commands *commands);
 
-/* When EV_TIMER is due next, in the clock of events; UINT64_MAX: not until something else happens. */
+/* When EV_TIMER is due next, in the clock of events; UINT64_MAX: not until something else happens.
+ */
 uint64_t engine_timer_ns(const struct engine *engine);
 
 /* True when all has come to rest: no request, transaction or call is under way here. */

@@ -12,8 +12,8 @@
  *   heap.c       units of the shared heap, at node 0
  *   collect.c    collective calls, gathered at node 0
  *
- * All memory starts as zeros and zero means "nothing yet", so that tables as large as the space cost
- * nothing until they are used.
+ * All memory starts as zeros and zero means "nothing yet", so that tables as large as the space
+ * cost nothing until they are used.
  */
 #ifndef PERGOLA_ENGINE_INTERNAL_H
 #define PERGOLA_ENGINE_INTERNAL_H
@@ -41,7 +41,7 @@ enum page_pending {
 #define VERSION_NONE UINT64_MAX /* the frame holds nothing of use */
 
 struct page_entry {
-	uint64_t version;    /* of the bytes in this node's frame; fresh frames are zeros, version 0 */
+	uint64_t version; /* of the bytes in this node's frame; fresh frames are zeros, version 0 */
 	uint32_t held_until; /* low bits of microseconds, rounded up */
 	uint8_t state;	     /* enum page_state */
 	uint8_t pending;     /* enum page_pending */
@@ -63,9 +63,9 @@ struct deferral {
 /* ---- directory.c: pages this node manages ---- */
 
 enum directory_state {
-	DIRECTORY_QUIET = 0,   /* reads may be granted */
-	DIRECTORY_DOWNGRADING, /* the owner is told to stop writing */
-	DIRECTORY_INVALIDATING, /* holders are told to drop their copies */
+	DIRECTORY_QUIET = 0,	 /* reads may be granted */
+	DIRECTORY_DOWNGRADING,	 /* the owner is told to stop writing */
+	DIRECTORY_INVALIDATING,	 /* holders are told to drop their copies */
 	DIRECTORY_WRITE_GRANTED, /* a new owner is on its way; its confirmation is awaited */
 };
 
@@ -75,11 +75,12 @@ enum directory_state {
  */
 struct directory_entry {
 	uint64_t version;
-	uint32_t granted;      /* requests granted and not confirmed: index + 1, linked */
-	uint32_t waiting_head; /* requests not granted: index + 1, linked, first come first served */
+	uint32_t granted; /* requests granted and not confirmed: index + 1, linked */
+	uint32_t
+		waiting_head; /* requests not granted: index + 1, linked, first come first served */
 	uint32_t waiting_tail;
-	uint16_t owner;	  /* node id + 1; 0: this node (whose frame, like all, is zeros) */
-	uint8_t state;	  /* enum directory_state */
+	uint16_t owner; /* node id + 1; 0: this node (whose frame, like all, is zeros) */
+	uint8_t state;	/* enum directory_state */
 	uint8_t flags;
 };
 
@@ -107,6 +108,14 @@ struct unit_entry {
 	uint8_t queried; /* a HOME_QUERY for it is under way */
 };
 
+/* A thread of this node that asks for a unit's home. */
+struct home_waiter {
+	struct token token; /* 0: free */
+	uint64_t unit;
+};
+
+#define HOME_WAITERS_MAX 64u
+
 /* ---- call.c ---- */
 
 /* A local call that waits for a reply from `peer`. */
@@ -126,7 +135,6 @@ struct collect_state {
 	uint32_t arrived_count;
 	struct message_collect sum;
 	bool disagree;
-	uint16_t first; /* the node whose call the others are compared with */
 };
 
 struct sync_state; /* sync.c */
@@ -155,12 +163,14 @@ struct engine {
 	size_t directory_stride;
 	struct request *requests;
 	uint32_t request_limit;
-	uint32_t request_free; /* index + 1 of released ones, linked */
+	uint32_t request_free;	/* index + 1 of released ones, linked */
 	uint32_t request_fresh; /* never used from here on */
 	uint32_t request_count;
 
 	struct unit_entry *units;
 	uint64_t unit_limit;
+	struct home_waiter home_waiters[HOME_WAITERS_MAX];
+	uint32_t home_waiter_count;
 
 	struct call *calls;
 	uint32_t call_free;
@@ -182,9 +192,12 @@ struct engine {
 
 /* ---- emit.c ---- */
 
+/* Messages to oneself that wait at one time, at most. */
+#define LOOP_MAX (RUN_MAX * 1024u)
+
 /*
- * The pointer is good until the next emit. Messages to this node itself are put in the loop and handled
- * within the same step, after the handler that emitted them returns.
+ * The pointer is good until the next emit. Messages to this node itself are put in the loop and
+ * handled within the same step, after the handler that emitted them returns.
  */
 void emit_send(struct engine *engine, struct node_id peer, const struct message *message);
 void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind,
@@ -246,12 +259,21 @@ void directory_repair(struct engine *engine);
 
 /* ---- home.c ---- */
 
-/* The page's manager; false: its home is not known, and has been asked for. */
+/* The page's manager, if its home is known here. */
+bool home_known(const struct engine *engine, struct page_id page, struct node_id *manager);
+
+/* As home_known(); if it is not known it is asked for, as of the node that touches the page. */
 bool home_manager(struct engine *engine, struct page_id page, struct node_id *manager);
+
+/*
+ * Does this node manage the page that a peer asks it for? The peer knows it from node 0, this node
+ * may hear it here first.
+ */
+bool home_adopt(struct engine *engine, struct page_id page);
 int home_event(struct engine *engine, const struct event *event);
-void home_query(struct engine *engine, struct node_id from,
-		const struct message_home_query *query);
+void home_query(struct engine *engine, struct node_id from, const struct message_home_query *query);
 int home_reply(struct engine *engine, struct node_id from, const struct message_home_reply *reply);
+void home_peer_down(struct engine *engine, struct node_id peer);
 
 /* At node 0: gives a fresh unit its home, or says how it is to get one. Homes never change. */
 void home_assign(struct engine *engine, uint64_t unit, struct node_id home);
@@ -286,8 +308,7 @@ int heap_free(struct engine *engine, struct node_id from, const struct message_h
 int collect_event(struct engine *engine, const struct event *event);
 int collect_arrived(struct engine *engine, struct node_id from,
 		    const struct message_collect *collect);
-int collect_done(struct engine *engine, struct node_id from,
-		 const struct message_collect *collect);
+int collect_done(struct engine *engine, struct node_id from, const struct message_collect *collect);
 void collect_peer_down(struct engine *engine, struct node_id peer);
 
 static inline bool engine_down(const struct engine *engine, struct node_id node)

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands and messages out of the engine. Neighbouring pages that go the same way join into one
+ * run: a message joins the latest one to the same peer, so that the order in which a peer sees
+ * messages is the order in which they were emitted; a pager or read command joins the latest one of
+ * its kind, and commands about one page are never emitted twice in one kind within a step.
+ */
+#include "engine/internal.h"
+
+/* How far back to look for a run to join. Enough for a write that goes to a few readers. */
+#define JOIN_DISTANCE 16u
+
+static struct command *append(struct engine *engine, enum command_kind kind, struct node_id peer)
+{
+	ASSERT(engine->out->count < COMMANDS_MAX);
+	struct command *command = &engine->out->list[engine->out->count++];
+
+	command->kind = kind;
+	command->peer = peer;
+	command->status = 0;
+	return command;
+}
+
+static struct message *loop_append(struct engine *engine)
+{
+	if (engine->loop_count == 0)
+		engine->loop_head = 0;
+	ASSERT(engine->loop_head + engine->loop_count < LOOP_MAX);
+	return &engine->loop[engine->loop_head + engine->loop_count++];
+}
+
+/* Where a new message to `peer` goes; NULL when the peer is lost and nothing should be sent. */
+static struct message *place(struct engine *engine, struct node_id peer)
+{
+	if (node_equal(peer, engine->config.self))
+		return loop_append(engine);
+	if (engine_down(engine, peer))
+		return NULL;
+	return &append(engine, CMD_SEND, peer)->message;
+}
+
+/* The latest message to `peer` in this step, if it is near; NULL otherwise. */
+static struct message *latest(struct engine *engine, struct node_id peer)
+{
+	if (node_equal(peer, engine->config.self))
+		return engine->loop_count == 0
+			       ? NULL
+			       : &engine->loop[engine->loop_head + engine->loop_count - 1];
+	for (uint32_t back = 1; back <= JOIN_DISTANCE && back <= engine->out->count; back++) {
+		struct command *command = &engine->out->list[engine->out->count - back];
+
+		if (command->kind == CMD_SEND && node_equal(command->peer, peer))
+			return &command->message;
+	}
+	return NULL;
+}
+
+void emit_send(struct engine *engine, struct node_id peer, const struct message *message)
+{
+	struct message *copy = place(engine, peer);
+
+	if (copy == NULL)
+		return;
+	memcpy(copy, message, message->bytes);
+}
+
+static bool run_joins(const struct message *message, enum message_kind kind, struct page_id page,
+		      struct node_id about)
+{
+	return message != NULL && message->kind == kind && message->run.page_count < RUN_MAX &&
+	       message->run.page + message->run.page_count == page.value &&
+	       message->run.node == about.value;
+}
+
+void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind,
+	      struct page_id page, struct node_id about)
+{
+	struct message *message = latest(engine, peer);
+
+	if (run_joins(message, kind, page, about)) {
+		message->run.page_count++;
+		return;
+	}
+	message = place(engine, peer);
+	if (message == NULL)
+		return;
+	*message = (struct message){ .kind = (uint16_t)kind };
+	message->run = (struct message_run){
+		.page = page.value,
+		.page_count = 1,
+		.node = about.value,
+	};
+	message->bytes = (uint16_t)message_bytes(message);
+}
+
+void emit_grant(struct engine *engine, struct node_id peer, bool write, struct page_id page,
+		struct node_id owner, uint64_t version)
+{
+	enum message_kind kind = write ? MSG_WRITE_GRANT : MSG_READ_GRANT;
+	struct message *message = latest(engine, peer);
+
+	if (message != NULL && message->kind == kind && message->grant.page_count < RUN_MAX &&
+	    message->grant.page + message->grant.page_count == page.value &&
+	    message->grant.owner == owner.value) {
+		message->grant.versions[message->grant.page_count++] = version;
+		message->bytes = (uint16_t)message_bytes(message);
+		return;
+	}
+	message = place(engine, peer);
+	if (message == NULL)
+		return;
+	*message = (struct message){ .kind = (uint16_t)kind };
+	message->grant.page = page.value;
+	message->grant.page_count = 1;
+	message->grant.owner = owner.value;
+	message->grant.versions[0] = version;
+	message->bytes = (uint16_t)message_bytes(message);
+}
+
+void emit_page(struct engine *engine, enum command_kind kind, struct page_id page,
+	       struct node_id peer)
+{
+	for (uint32_t back = 1; back <= JOIN_DISTANCE && back <= engine->out->count; back++) {
+		struct command *command = &engine->out->list[engine->out->count - back];
+
+		if (command->kind != kind || !node_equal(command->peer, peer))
+			continue;
+		if (command->run.page.value + command->run.page_count == page.value) {
+			command->run.page_count++;
+			return;
+		}
+		break;
+	}
+	struct command *command = append(engine, kind, peer);
+
+	command->run = (struct run){ page, 1 };
+}
+
+void emit_complete(struct engine *engine, struct token token, int status, uint64_t value)
+{
+	emit_complete_data(engine, token, status, value, NULL, 0);
+}
+
+void emit_complete_data(struct engine *engine, struct token token, int status, uint64_t value,
+			const uint8_t *data, uint16_t bytes)
+{
+	struct command *command = append(engine, CMD_COMPLETE, engine->config.self);
+
+	ASSERT(token.value != 0 && bytes <= COLLECT_BYTES_MAX);
+	command->status = status;
+	command->complete.token = token;
+	command->complete.value = value;
+	command->complete.bytes = bytes;
+	if (bytes > 0)
+		memcpy(command->complete.data, data, bytes);
+}

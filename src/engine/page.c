@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The holder's side: what this node may do with each page, what it has asked for, and how it gives
+ * pages up. Invariants:
+ *   - a page with a request under way (pending) has exactly one, and it is at the page's manager;
+ *   - state PAGE_READ or PAGE_WRITE implies that the frame holds bytes of `version`, the current
+ * one;
+ *   - an invalidation or downgrade is acknowledged after the pager has reported it done;
+ *   - the manager sends no recall for a page between its grant and this node's confirmation.
+ */
+#include "engine/internal.h"
+
+static struct page_entry *entry_of(struct engine *engine, struct page_id page)
+{
+	ASSERT(page.value < engine->config.page_limit);
+	return &engine->pages[page.value];
+}
+
+static void set_pending(struct engine *engine, struct page_entry *entry, enum page_pending pending)
+{
+	if (entry->pending == PENDING_NONE && pending != PENDING_NONE)
+		engine->pending_count++;
+	if (entry->pending != PENDING_NONE && pending == PENDING_NONE)
+		engine->pending_count--;
+	entry->pending = (uint8_t)pending;
+}
+
+static bool pending_is_write(enum page_pending pending)
+{
+	return pending == PENDING_WRITE_HOME || pending == PENDING_WRITE_ASKED ||
+	       pending == PENDING_WRITE_FETCH;
+}
+
+/* ---- asking ---- */
+
+static void fail(struct engine *engine, struct page_id page, struct node_id lost)
+{
+	set_pending(engine, entry_of(engine, page), PENDING_NONE);
+	emit_page(engine, CMD_FAIL, page, lost);
+}
+
+/* Row "fault": sends the request, or has the home looked up first. */
+static void ask(struct engine *engine, struct page_id page, bool write)
+{
+	struct page_entry *entry = entry_of(engine, page);
+	struct node_id manager;
+
+	if (!home_manager(engine, page, &manager)) {
+		if (engine_down(engine, node_id(0))) {
+			fail(engine, page, node_id(0));
+			return;
+		}
+		set_pending(engine, entry, write ? PENDING_WRITE_HOME : PENDING_READ_HOME);
+		return;
+	}
+	if (engine_down(engine, manager)) {
+		fail(engine, page, manager);
+		return;
+	}
+	set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
+	emit_run(engine, manager, write ? MSG_WRITE_REQUEST : MSG_READ_REQUEST, page, node_id(0));
+}
+
+void page_home_known(struct engine *engine, uint64_t unit)
+{
+	for (uint64_t i = 0; i < UNIT_PAGES; i++) {
+		struct page_id page = page_id(unit * UNIT_PAGES + i);
+		enum page_pending pending = entry_of(engine, page)->pending;
+
+		if (pending == PENDING_READ_HOME || pending == PENDING_WRITE_HOME)
+			ask(engine, page, pending == PENDING_WRITE_HOME);
+	}
+}
+
+static void count_fault(struct engine *engine, const struct page_entry *entry, bool write)
+{
+	if (!write)
+		engine->stats.read_faults++;
+	else if (entry->state == PAGE_READ)
+		engine->stats.upgrades++;
+	else
+		engine->stats.write_faults++;
+}
+
+int page_fault(struct engine *engine, const struct event *event)
+{
+	struct page_id page = event->fault.run.page;
+	struct page_entry *entry = entry_of(engine, page);
+	enum page_state wanted = event->fault.write ? PAGE_WRITE : PAGE_READ;
+
+	if (entry->state >= wanted) {
+		/* Stale: the page came while the fault was on its way, or the kernel dropped the
+		 * translation. Showing it again is harmless and wakes the thread. */
+		engine->stats.spurious_faults++;
+		emit_page(engine, entry->state == PAGE_WRITE ? CMD_MAP_WRITE : CMD_MAP_READ, page,
+			  engine->config.self);
+		return 0;
+	}
+	if (entry->pending != PENDING_NONE)
+		return 0; /* the thread runs when the page comes; a store to a READ page faults
+			     again */
+	if (engine->pending_count >= engine->config.page_requests)
+		return -EAGAIN;
+	count_fault(engine, entry, event->fault.write);
+	ask(engine, page, event->fault.write);
+	return 0;
+}
+
+int page_prefetch(struct engine *engine, const struct event *event)
+{
+	struct run run = event->fault.run;
+	enum page_state wanted = event->fault.write ? PAGE_WRITE : PAGE_READ;
+
+	ASSERT(run.page_count <= UNIT_PAGES);
+	if (engine->pending_count + run.page_count > engine->config.page_requests)
+		return -EAGAIN;
+	for (uint32_t i = 0; i < run.page_count; i++) {
+		struct page_entry *entry = entry_of(engine, page_add(run.page, i));
+
+		if (entry->state >= wanted || entry->pending != PENDING_NONE)
+			continue;
+		engine->stats.prefetches++;
+		ask(engine, page_add(run.page, i), event->fault.write);
+	}
+	return 0;
+}
+
+/* ---- granted ---- */
+
+static uint32_t microseconds(uint64_t ns)
+{
+	return (uint32_t)(ns / 1000);
+}
+
+/* Rows "grant" and "bytes arrived": the page is shown and the manager told. */
+static void complete(struct engine *engine, struct page_id page, struct node_id manager)
+{
+	struct page_entry *entry = entry_of(engine, page);
+	bool write = pending_is_write(entry->pending);
+	enum command_kind command = CMD_MAP_READ;
+
+	if (write) {
+		command = entry->state == PAGE_READ ? CMD_UPGRADE : CMD_MAP_WRITE;
+		entry->version++;
+	}
+	entry->state = write ? PAGE_WRITE : PAGE_READ;
+	entry->held_until = microseconds(engine->now_ns + engine->config.hold_ns) + 1;
+	set_pending(engine, entry, PENDING_NONE);
+	emit_page(engine, command, page, engine->config.self);
+	emit_run(engine, manager, MSG_CONFIRM, page, node_id(0));
+}
+
+static bool grant_fits(struct engine *engine, const struct message_grant *grant, bool write)
+{
+	for (uint32_t i = 0; i < grant->page_count; i++) {
+		struct page_entry *entry = entry_of(engine, page_id(grant->page + i));
+		bool same = entry->version == grant->versions[i];
+
+		if (entry->pending != (write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED))
+			return false;
+		if (!same &&
+		    (entry->state != PAGE_INVALID || grant->owner == engine->config.self.value))
+			return false;
+	}
+	return true;
+}
+
+int page_granted(struct engine *engine, struct node_id from, const struct message *message)
+{
+	const struct message_grant *grant = &message->grant;
+	bool write = message->kind == MSG_WRITE_GRANT;
+
+	if (!grant_fits(engine, grant, write))
+		return -EPROTO;
+	for (uint32_t i = 0; i < grant->page_count; i++) {
+		struct page_id page = page_id(grant->page + i);
+		struct page_entry *entry = entry_of(engine, page);
+
+		if (entry->version == grant->versions[i]) {
+			engine->stats.pages_granted++;
+			complete(engine, page, from);
+			continue;
+		}
+		engine->stats.pages_fetched++;
+		entry->version = grant->versions[i];
+		set_pending(engine, entry, write ? PENDING_WRITE_FETCH : PENDING_READ_FETCH);
+		emit_page(engine, CMD_READ, page, node_id(grant->owner));
+	}
+	return 0;
+}
+
+void page_read_done(struct engine *engine, const struct event *event)
+{
+	for (uint32_t i = 0; i < event->run.page_count; i++) {
+		struct page_id page = page_add(event->run.page, i);
+		struct page_entry *entry = entry_of(engine, page);
+		bool write = entry->pending == PENDING_WRITE_FETCH;
+		struct node_id manager;
+
+		if (entry->pending == PENDING_NONE)
+			continue; /* given up when the manager was lost */
+		ASSERT(write || entry->pending == PENDING_READ_FETCH);
+		ASSERT(home_known(engine, page, &manager));
+		if (event->status == 0) {
+			complete(engine, page, manager);
+			continue;
+		}
+		/* The manager finds another copy and grants again, or refuses. */
+		entry->version = VERSION_NONE;
+		set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
+		emit_run(engine, manager, MSG_FETCH_FAILED, page, event->peer);
+	}
+}
+
+int page_refused(struct engine *engine, struct node_id from, const struct message_run *run)
+{
+	(void)from;
+	for (uint32_t i = 0; i < run->page_count; i++) {
+		enum page_pending pending = entry_of(engine, page_id(run->page + i))->pending;
+
+		if (pending != PENDING_READ_ASKED && pending != PENDING_WRITE_ASKED)
+			return -EPROTO;
+	}
+	for (uint32_t i = 0; i < run->page_count; i++)
+		fail(engine, page_id(run->page + i), node_id(run->node));
+	return 0;
+}
+
+/* ---- recalled ---- */
+
+static bool held(const struct engine *engine, const struct page_entry *entry)
+{
+	uint32_t hold_us = microseconds(engine->config.hold_ns) + 2;
+	uint32_t left = entry->held_until - microseconds(engine->now_ns);
+
+	return engine->config.hold_ns > 0 && left != 0 && left <= hold_us;
+}
+
+static void acknowledge(struct engine *engine, struct node_id manager, struct page_id page,
+			bool downgrade)
+{
+	emit_run(engine, manager, downgrade ? MSG_DOWNGRADED : MSG_INVALIDATED, page, node_id(0));
+}
+
+/* Rows "invalidate" and "downgrade". */
+static void recall_now(struct engine *engine, struct page_id page, struct node_id manager,
+		       bool downgrade)
+{
+	struct page_entry *entry = entry_of(engine, page);
+
+	if (entry->state == PAGE_INVALID || (downgrade && entry->state == PAGE_READ)) {
+		acknowledge(engine, manager, page, downgrade);
+		return;
+	}
+	entry->state = downgrade ? PAGE_READ : PAGE_INVALID;
+	engine->pager_count++;
+	if (downgrade)
+		engine->stats.downgrades++;
+	else
+		engine->stats.invalidations++;
+	emit_page(engine, downgrade ? CMD_DOWNGRADE : CMD_INVALIDATE, page, engine->config.self);
+}
+
+static bool defer(struct engine *engine, struct page_id page, struct node_id manager,
+		  bool downgrade)
+{
+	struct page_entry *entry = entry_of(engine, page);
+
+	if (entry->state == PAGE_INVALID || !held(engine, entry) ||
+	    engine->deferral_count == DEFERRALS_MAX)
+		return false;
+	uint32_t left_us = entry->held_until - microseconds(engine->now_ns);
+	uint32_t slot = (engine->deferral_head + engine->deferral_count++) % DEFERRALS_MAX;
+
+	engine->deferrals[slot] = (struct deferral){
+		.page = page,
+		.manager = manager,
+		.downgrade = downgrade,
+		.due_ns = engine->now_ns + (uint64_t)left_us * 1000,
+	};
+	return true;
+}
+
+int page_recalled(struct engine *engine, struct node_id from, const struct message_run *run,
+		  bool downgrade)
+{
+	for (uint32_t i = 0; i < run->page_count; i++) {
+		enum page_pending pending = entry_of(engine, page_id(run->page + i))->pending;
+
+		if (pending == PENDING_READ_FETCH || pending == PENDING_WRITE_FETCH)
+			return -EPROTO;
+	}
+	for (uint32_t i = 0; i < run->page_count; i++) {
+		struct page_id page = page_id(run->page + i);
+
+		if (!defer(engine, page, from, downgrade))
+			recall_now(engine, page, from, downgrade);
+	}
+	return 0;
+}
+
+/* Row "hold time over". Deferrals are due nearly in order; a later one waits for the head. */
+void page_timer(struct engine *engine)
+{
+	while (engine->deferral_count > 0) {
+		struct deferral deferral = engine->deferrals[engine->deferral_head];
+
+		if (deferral.due_ns > engine->now_ns)
+			return;
+		engine->deferral_head = (engine->deferral_head + 1) % DEFERRALS_MAX;
+		engine->deferral_count--;
+		recall_now(engine, deferral.page, deferral.manager, deferral.downgrade);
+	}
+}
+
+uint64_t page_timer_ns(const struct engine *engine)
+{
+	if (engine->deferral_count == 0)
+		return UINT64_MAX;
+	return engine->deferrals[engine->deferral_head].due_ns;
+}
+
+void page_pager_done(struct engine *engine, const struct event *event)
+{
+	for (uint32_t i = 0; i < event->pager.run.page_count; i++) {
+		struct page_id page = page_add(event->pager.run.page, i);
+		struct node_id manager;
+
+		ASSERT(home_known(engine, page, &manager));
+		ASSERT(engine->pager_count > 0);
+		engine->pager_count--;
+		acknowledge(engine, manager, page, event->pager.downgrade);
+	}
+}
+
+/* ---- loss ---- */
+
+/* Row "manager lost": what was asked of it will not come. Pages held stay usable. */
+void page_peer_down(struct engine *engine, struct node_id peer)
+{
+	if (engine->pending_count == 0)
+		return;
+	for (uint64_t i = 0; i < engine->region_end; i++) {
+		struct page_entry *entry = &engine->pages[i];
+		struct node_id manager;
+
+		if (entry->pending == PENDING_NONE)
+			continue;
+		if (!home_known(engine, page_id(i), &manager))
+			manager = node_id(0); /* it was asked for the home */
+		if (!node_equal(manager, peer))
+			continue;
+		if (entry->pending == PENDING_READ_FETCH || entry->pending == PENDING_WRITE_FETCH)
+			entry->version = VERSION_NONE;
+		fail(engine, page_id(i), peer);
+	}
+}
