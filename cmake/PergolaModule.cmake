@@ -9,10 +9,11 @@ function(pergola_module name)
 		POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
 endfunction()
 
-# The shared library, of the modules that are targets among those named. Its symbols are those of src/libpergola.map, which names
-# each; -z defs makes a symbol that no module has an error here and not in the program that uses it
-# (not under a sanitizer, whose run-time library the program brings). The modules' objects are
-# linked, not their archives, so that none is left out and none shows in the exported target.
+# The shared library, of those modules named that are targets. Its symbols are what
+# src/libpergola.map names; -z defs makes a symbol that no module has an error here and not in the
+# program that uses it (not under a sanitizer, whose run-time library the program brings). The
+# modules' objects are linked, not their archives, so that none is left out and none shows in the
+# exported target.
 function(pergola_library)
 	set(objects)
 	foreach(module IN LISTS ARGN)
