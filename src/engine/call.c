@@ -39,10 +39,15 @@ int call_finish(struct engine *engine, struct node_id from, uint32_t slot, int s
 	if (slot >= engine->call_fresh || engine->calls[slot].token.value == 0 ||
 	    !node_equal(engine->calls[slot].peer, from))
 		return -EPROTO;
-	struct token token = engine->calls[slot].token;
+	struct call call = engine->calls[slot];
+	int error = 0;
 
+	if (call.unit_count != 0 && status == 0)
+		error = heap_granted(engine, &call, value);
+	if (error != 0)
+		return error;
 	call_cancel(engine, slot);
-	emit_complete(engine, token, status, value);
+	emit_complete(engine, call.token, status, value);
 	return 0;
 }
 

@@ -95,7 +95,8 @@ struct event {
 			enum sync_op op;
 			uint32_t thread;
 			uint32_t argument;
-			struct token signal; /* SYNC_ENLIST: completed by the signal */
+			/* SYNC_ENLIST: completed by the signal; also, before or after, if `token` fails */
+			struct token signal;
 		} sync;
 		struct {
 			enum collect_op op;

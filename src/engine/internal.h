@@ -122,7 +122,9 @@ struct home_waiter {
 struct call {
 	struct token token; /* 0: free */
 	struct node_id peer;
-	uint32_t next_free; /* index + 1 */
+	bool superblock;     /* heap.c: blocks will be allocated from the unit */
+	uint32_t unit_count; /* heap.c: units asked for; 0: another kind of call */
+	uint32_t next_free;  /* index + 1 */
 };
 
 /* ---- collect.c ---- */
@@ -302,6 +304,8 @@ int heap_request(struct engine *engine, struct node_id from,
 int heap_release(struct engine *engine, struct node_id from,
 		 const struct message_heap_release *release);
 int heap_free(struct engine *engine, struct node_id from, const struct message_heap_free *frees);
+/* The units that `call` asked for are had, from `unit` on. -EPROTO: there are no such units. */
+int heap_granted(struct engine *engine, const struct call *call, uint64_t unit);
 
 /* ---- collect.c ---- */
 
