@@ -185,6 +185,7 @@ static int take_message(struct engine *engine, struct node_id from, const struct
 		return collect_done(engine, from, &message->collect);
 	case MSG_KEY_REQUEST:
 	case MSG_KEY_REPLY:
+	case MSG_LOST:
 	case MSG_KIND_END:
 		break;
 	}
@@ -297,6 +298,11 @@ bool engine_quiet(const struct engine *engine)
 	       engine->pager_count == 0 && engine->request_count == 0 && engine->call_count == 0 &&
 	       engine->home_waiter_count == 0 && engine->collect.token.value == 0 &&
 	       !directory_repairing(engine) && sync_quiet(engine);
+}
+
+bool engine_pages_pending(const struct engine *engine)
+{
+	return engine->pending_count > 0;
 }
 
 const struct engine_stats *engine_stats(const struct engine *engine)

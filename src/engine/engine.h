@@ -95,7 +95,7 @@ struct event {
 			enum sync_op op;
 			uint32_t thread;
 			uint32_t argument;
-			/* SYNC_ENLIST: completed by the signal; also, before or after, if `token` fails */
+			/* SYNC_ENLIST: completed by the signal, or when `token` fails */
 			struct token signal;
 		} sync;
 		struct {
@@ -193,6 +193,10 @@ int engine_step(struct engine *engine, const struct event *event, struct command
 /* When EV_TIMER is due next, in the clock of events; UINT64_MAX: not until something else happens.
  */
 uint64_t engine_timer_ns(const struct engine *engine);
+
+/* True while pages have been asked for and are not here yet: threads of this node may wait for
+ * them. */
+bool engine_pages_pending(const struct engine *engine);
 
 /* True when all has come to rest: no request, transaction or call is under way here. */
 bool engine_quiet(const struct engine *engine);

@@ -27,6 +27,7 @@ static size_t body_bytes(const struct message *message)
 	case MSG_DOWNGRADE:
 	case MSG_DOWNGRADED:
 	case MSG_KEY_REQUEST:
+	case MSG_LOST:
 		return sizeof(message->run);
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
@@ -182,10 +183,13 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 		return run_valid(&message->run, RUN_MAX, limits) && message->run.node == 0;
 	case MSG_REFUSE:
 	case MSG_FETCH_FAILED:
+	case MSG_LOST:
 		return run_valid(&message->run, RUN_MAX, limits) &&
 		       node_valid(message->run.node, limits);
 	case MSG_KEY_REQUEST:
 		return run_valid(&message->run, 1, limits) && message->run.node == 0;
+	case MSG_LOST:
+		return run_valid(&message->run, 1, limits) && node_valid(message->run.node, limits);
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
 		return grant_valid(&message->grant, limits);
@@ -262,6 +266,7 @@ const char *message_name(enum message_kind kind)
 		[MSG_COLLECT_DONE] = "COLLECT_DONE",
 		[MSG_KEY_REQUEST] = "KEY_REQUEST",
 		[MSG_KEY_REPLY] = "KEY_REPLY",
+		[MSG_LOST] = "LOST",
 	};
 
 	if ((unsigned int)kind >= MSG_KIND_END || names[kind] == NULL)

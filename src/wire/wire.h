@@ -65,9 +65,10 @@ enum message_kind {
 	/* Collective calls. Node 0 gathers. */
 	MSG_COLLECT,	  /* any to node 0: collect */
 	MSG_COLLECT_DONE, /* node 0 to all: collect */
-	/* Keys of registered frames. Between node layers, not the engine's. */
+	/* Between node layers, not the engine's: keys of registered frames, and last words. */
 	MSG_KEY_REQUEST, /* any to any: run of one page */
 	MSG_KEY_REPLY,	 /* back: key */
+	MSG_LOST,	 /* any to all: run, node = whose loss made the sender end */
 	MSG_KIND_END,
 };
 
