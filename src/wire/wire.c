@@ -188,8 +188,6 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 		       node_valid(message->run.node, limits);
 	case MSG_KEY_REQUEST:
 		return run_valid(&message->run, 1, limits) && message->run.node == 0;
-	case MSG_LOST:
-		return run_valid(&message->run, 1, limits) && node_valid(message->run.node, limits);
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
 		return grant_valid(&message->grant, limits);
