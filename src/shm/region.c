@@ -131,6 +131,7 @@ static int file_get(struct fabric *fabric, const struct fabric_memory *memory,
 		if (error != 0)
 			return error;
 	}
+	ASSERT(file != NULL);
 	file->region_count++;
 	*out = file;
 	return 0;
