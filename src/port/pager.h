@@ -9,8 +9,11 @@
  * Rules
  *   - The caller serialises all calls but fd(). Calls on one page take effect in call order.
  *   - When a call returns, no thread of this process can still use the page in the old way
- *     (translations are gone on every CPU), and threads that waited on these pages run again.
- *   - Errors are negative errno values; the backend logs the reason and the remedy.
+ *     (translations are gone on every CPU). After map, upgrade, poison and wake, threads that
+ *     waited on these pages run again; those that were given too little fault again.
+ *   - Pages that are in no region: map, upgrade and poison return -EINVAL and do nothing; for
+ *     downgrade, invalidate and wake there is nothing to do, and they return 0.
+ *   - Errors are negative errno values, with the reason and the remedy in base/error.h.
  */
 #ifndef PERGOLA_PORT_PAGER_H
 #define PERGOLA_PORT_PAGER_H
@@ -66,7 +69,8 @@ struct pager_ops {
 
 	/*
 	 * Shows pages [first, first + page_count) at `addr`, all invalid. Never replaces a mapping:
-	 * -EEXIST when anything stands there. -EINVAL, -ENOMEM.
+	 * -EEXIST when anything stands there (the error text says what). -EINVAL, -ENOMEM;
+	 * -ENOSPC: a backend's limit of regions, at least 64.
 	 */
 	int (*region_add)(struct pager *pager, void *addr, struct page_id first,
 			  uint64_t page_count);
@@ -89,12 +93,19 @@ struct pager_ops {
 	/* Lets threads that wait on these pages try again, and changes nothing. */
 	int (*wake)(struct pager *pager, struct page_id page, uint64_t page_count);
 
-	/* Accesses to these pages raise SIGBUS from now on. -ENOSYS: this kernel cannot. */
+	/*
+	 * Accesses to these pages raise SIGBUS from now on, whatever they were before. -ENOSYS:
+	 * this kernel cannot (the pages are invalid then). A later map or invalidate may lift it.
+	 */
 	int (*poison)(struct pager *pager, struct page_id page, uint64_t page_count);
 
 	/*
-	 * Takes up to `fault_count` faults; returns how many. Never blocks. The faulting threads
-	 * wait until their page is mapped, poisoned or woken.
+	 * Takes up to `fault_count` faults; returns how many, or a negative errno value. Never
+	 * blocks. The faulting threads wait until their page is mapped, poisoned or woken. A fault
+	 * may be stale (its page has been mapped since), and a page that was mapped may fault
+	 * anew although nobody invalidated it (the kernel had its frame swapped out). Both are
+	 * answered by map() with the mode the page is held in, not by wake(): the second would
+	 * only fault again.
 	 */
 	int (*poll)(struct pager *pager, struct pager_fault *faults, int fault_count);
 
