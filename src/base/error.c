@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef error_set /* the analyser's */
+
 #define ERROR_TEXT_BYTES 1024
 
 static _Thread_local char text[ERROR_TEXT_BYTES];

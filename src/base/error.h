@@ -21,4 +21,15 @@ const char *error_text(void);
 
 void error_clear(void);
 
+#ifdef __clang_analyzer__
+/* The analyser follows paths on which errno is 0 after a call that failed: there are none. */
+static inline int error_negative(int error)
+{
+	if (error >= 0)
+		__builtin_unreachable();
+	return error;
+}
+#define error_set(error, ...) error_negative(error_set(error, __VA_ARGS__))
+#endif
+
 #endif
