@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine's commands, carried out in order. What the pager has done is noted and told to the
+ * engine after the last command of the step, because a step's commands are carried out before the
+ * next step.
+ */
+#include "base/assert.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "node/node.h"
+
+#include <errno.h>
+
+static void must(int error, const char *what)
+{
+	if (error != 0)
+		loss_fatal(what);
+}
+
+static void recall(struct node *node, const struct command *command)
+{
+	struct run run = command->run;
+	bool downgrade = command->kind == CMD_DOWNGRADE;
+
+	if (downgrade)
+		must(node->pager_ops->downgrade(node->pager, run.page, run.page_count),
+		     "write-protecting pages");
+	else
+		must(node->pager_ops->invalidate(node->pager, run.page, run.page_count),
+		     "unmapping pages");
+	ASSERT(node->pager_done_count < PAGER_DONE_MAX);
+	node->pager_done[node->pager_done_count] = run;
+	node->pager_done_downgrade[node->pager_done_count++] = downgrade;
+}
+
+/* The pages' only copies are lost, and the job has chosen to go on. */
+static void fail(struct node *node, const struct command *command)
+{
+	int error =
+		node->pager_ops->poison(node->pager, command->run.page, command->run.page_count);
+
+	if (error == -ENOSYS) {
+		error_set(error,
+			  "a page of lost node %u was touched, and this kernel (before "
+			  "Linux 6.6) cannot raise SIGBUS for it",
+			  command->peer.value);
+		loss_fatal("on-loss=error");
+	}
+	must(error, "poisoning pages");
+}
+
+static void free_block(struct node *node, const struct command *command)
+{
+	pthread_mutex_lock(&node->heap_lock);
+	int error = command->status != 0
+			    ? command->status
+			    : slab_free(node->slab, command->free.offset, command->free.size_class);
+
+	pthread_mutex_unlock(&node->heap_lock);
+	if (error != 0)
+		log_line(LOG_WARNING,
+			 "dsm_free(%p) by another node: no live block of that size starts there",
+			 region_address(node, command->free.offset));
+}
+
+static void execute(struct node *node, const struct command *command)
+{
+	const struct pager_ops *pager = node->pager_ops;
+	struct run run = command->run;
+
+	switch (command->kind) {
+	case CMD_SEND:
+		outbox_send(node, command->peer, &command->message);
+		return;
+	case CMD_READ:
+		reads_start(node, command->peer, run);
+		return;
+	case CMD_MAP_READ:
+		must(pager->map(node->pager, run.page, run.page_count, PAGER_READ),
+		     "mapping pages");
+		return;
+	case CMD_MAP_WRITE:
+		must(pager->map(node->pager, run.page, run.page_count, PAGER_WRITE),
+		     "mapping pages");
+		return;
+	case CMD_UPGRADE:
+		must(pager->upgrade(node->pager, run.page, run.page_count),
+		     "making pages writable");
+		return;
+	case CMD_INVALIDATE:
+	case CMD_DOWNGRADE:
+		recall(node, command);
+		return;
+	case CMD_FAIL:
+		fail(node, command);
+		return;
+	case CMD_COMPLETE:
+		waiter_complete(command);
+		return;
+	case CMD_FREE:
+		free_block(node, command);
+		return;
+	}
+}
+
+void execute_commands(struct node *node)
+{
+	for (uint32_t i = 0; i < node->commands.count; i++)
+		execute(node, &node->commands.list[i]);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Progress. The progress thread turns what the pager and the fabric report into engine events,
+ * spins for a while when there is nothing, and then sleeps on their descriptors. Other threads may
+ * make progress too while they wait; the pager's faults are left to the progress thread.
+ *
+ * Sleeping without losing a wake-up: the progress thread sleeps only after the fabric was armed and
+ * had nothing. Another thread's poll disarms it; that thread arms it again in loop_settle() before
+ * it leaves, as long as the progress thread sleeps.
+ */
+#include "base/assert.h"
+#include "node/node.h"
+#include "port/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#define EVENTS_MAX 32
+
+static int step_once(struct node *node, struct event *event)
+{
+	event->now_ns = clock_now_ns();
+	node->commands.count = 0;
+	int error = engine_step(node->engine, event, &node->commands);
+
+	execute_commands(node);
+	return error;
+}
+
+int loop_step(struct node *node, struct event *event)
+{
+	int error = step_once(node, event);
+
+	while (node->pager_done_count > 0) {
+		uint32_t last = --node->pager_done_count;
+		struct event done = { .kind = EV_PAGER_DONE };
+
+		done.pager.run = node->pager_done[last];
+		done.pager.downgrade = node->pager_done_downgrade[last];
+		ASSERT(step_once(node, &done) == 0);
+	}
+	return error;
+}
+
+/* ---- the fabric ---- */
+
+static void take_message(struct node *node, const struct fabric_event *arrived)
+{
+	const struct wire_limits limits = { node->node_count, node->page_limit };
+	struct message message;
+
+	node->counters.messages_received++;
+	if (message_decode(arrived->data, arrived->bytes, &limits, &message) != 0) {
+		loss_peer_broken(node, arrived->peer, "sent a malformed message");
+		return;
+	}
+	if (message.kind == MSG_KEY_REQUEST) {
+		reads_key_request(node, arrived->peer, &message);
+		return;
+	}
+	if (message.kind == MSG_KEY_REPLY) {
+		reads_key_reply(node, arrived->peer, &message);
+		return;
+	}
+	if (message.kind == MSG_LOST) {
+		loss_told(node, node_id(message.run.node));
+		return;
+	}
+	struct event event = {
+		.kind = EV_MESSAGE,
+		.peer = arrived->peer,
+		.message = &message,
+	};
+	if (loop_step(node, &event) != 0)
+		loss_peer_broken(node, arrived->peer, message_name(message.kind));
+}
+
+static void take_fabric_event(struct node *node, const struct fabric_event *event)
+{
+	switch (event->kind) {
+	case FABRIC_MESSAGE:
+		take_message(node, event);
+		return;
+	case FABRIC_READ_DONE:
+		reads_completed(node, event);
+		return;
+	case FABRIC_CREDIT:
+		outbox_flush(node, event->peer);
+		return;
+	case FABRIC_PEER_DOWN:
+		loss_peer_down(node, event->peer, event->status);
+		return;
+	case FABRIC_WRITE_DONE:
+	case FABRIC_ATOMIC_DONE:
+		break;
+	}
+	ASSERT(!"an operation this node did not post");
+}
+
+static bool take_fabric(struct node *node)
+{
+	struct fabric_event events[EVENTS_MAX];
+	int count = node->fabric_ops->poll(node->fabric, events, EVENTS_MAX);
+
+	node->armed = false;
+	for (int i = 0; i < count; i++)
+		take_fabric_event(node, &events[i]);
+	return count > 0;
+}
+
+static bool take_timer(struct node *node)
+{
+	uint64_t due_ns = engine_timer_ns(node->engine);
+	struct event event = { .kind = EV_TIMER };
+
+	if (due_ns == UINT64_MAX || clock_now_ns() < due_ns)
+		return false;
+	loop_step(node, &event);
+	return true;
+}
+
+bool loop_progress(struct node *node)
+{
+	bool fabric = take_fabric(node);
+	bool timer = take_timer(node);
+
+	reads_retry(node);
+	return fabric || timer;
+}
+
+/* ---- the pager ---- */
+
+static bool take_faults(struct node *node)
+{
+	bool any = false;
+
+	if (node->fault_next == node->fault_count) {
+		node->fault_next = 0;
+		node->fault_count = node->pager_ops->poll(node->pager, node->faults, 64);
+		if (node->fault_count < 0)
+			loss_fatal("reading page faults");
+	}
+	while (node->fault_next < node->fault_count) {
+		const struct pager_fault *fault = &node->faults[node->fault_next];
+		struct event event = { .kind = EV_FAULT };
+
+		event.fault.run = (struct run){ fault->page, 1 };
+		event.fault.write = fault->write;
+		if (loop_step(node, &event) == -EAGAIN)
+			break; /* kept for later; its thread waits on */
+		node->fault_next++;
+		any = true;
+	}
+	return any;
+}
+
+/* ---- sleeping ---- */
+
+void loop_kick(struct node *node)
+{
+	const uint64_t one = 1;
+
+	if (node->kicked)
+		return;
+	node->kicked = true;
+	ASSERT(write(node->kick_fd, &one, sizeof(one)) == sizeof(one));
+}
+
+void loop_settle(struct node *node)
+{
+	if (!node->asleep)
+		return;
+	while (!node->armed) {
+		if (node->fabric_ops->arm(node->fabric) == 0)
+			node->armed = true;
+		else
+			loop_progress(node);
+	}
+	if (engine_timer_ns(node->engine) < node->sleep_until_ns)
+		loop_kick(node);
+}
+
+static void sleep_until(struct node *node, uint64_t due_ns)
+{
+	struct pollfd fds[3] = {
+		{ .fd = node->fabric_ops->fd(node->fabric), .events = POLLIN },
+		{ .fd = node->pager_ops->fd(node->pager), .events = POLLIN },
+		{ .fd = node->kick_fd, .events = POLLIN },
+	};
+	struct timespec timeout;
+	uint64_t now_ns = clock_now_ns();
+	uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+
+	timeout.tv_sec = (time_t)(left_ns / UINT64_C(1000000000));
+	timeout.tv_nsec = (long)(left_ns % UINT64_C(1000000000));
+	ppoll(fds, 3, due_ns == UINT64_MAX ? NULL : &timeout, NULL);
+}
+
+/* With the lock, which is given up while asleep. */
+static void go_to_sleep(struct node *node)
+{
+	uint64_t drained;
+
+	if (node->fault_next < node->fault_count)
+		return;
+	node->asleep = true;
+	node->sleep_until_ns = engine_timer_ns(node->engine);
+	if (node->fabric_ops->arm(node->fabric) == 0) {
+		node->armed = true;
+		pthread_mutex_unlock(&node->lock);
+		sleep_until(node, node->sleep_until_ns);
+		pthread_mutex_lock(&node->lock);
+	}
+	node->asleep = false;
+	if (node->kicked) {
+		node->kicked = false;
+		ASSERT(read(node->kick_fd, &drained, sizeof(drained)) == sizeof(drained));
+	}
+}
+
+/* A thread of this node waits for a page, and cannot use its core: polling costs nobody anything.
+ */
+static uint64_t patience_ns(const struct node *node)
+{
+	if (node->loop_spin_ns > 0)
+		return node->loop_spin_ns;
+	return engine_pages_pending(node->engine) ? node->wait_spin_ns : 0;
+}
+
+void *loop_main(void *argument)
+{
+	struct node *node = argument;
+	uint64_t idle_since_ns = clock_now_ns();
+
+	pthread_mutex_lock(&node->lock);
+	while (!node->stop) {
+		bool faults = take_faults(node);
+		bool rest = loop_progress(node);
+
+		if (faults || rest) {
+			idle_since_ns = clock_now_ns();
+		} else if (clock_now_ns() - idle_since_ns >= patience_ns(node)) {
+			go_to_sleep(node);
+			idle_since_ns = clock_now_ns();
+		}
+		/* Let waiting threads in: a mutex is not fair to them in a tight loop. */
+		pthread_mutex_unlock(&node->lock);
+		pthread_mutex_lock(&node->lock);
+	}
+	pthread_mutex_unlock(&node->lock);
+	return NULL;
+}

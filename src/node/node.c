@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Joining a job and leaving it. Order of joining: settings are checked, the pager proves that this
+ * machine can do it, the fabric has an address, the bootstrap carries all addresses to all,
+ * connections stand, the progress thread starts. Leaving is the reverse.
+ */
+#include "node/node.h"
+#include "base/assert.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "node/bootstrap.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* What every node tells all others at the start. All must agree on all but the address. */
+struct introduction {
+	struct fabric_address address;
+	uint64_t page_limit;
+	uint64_t page_requests;
+	uint64_t credits;
+	uint32_t wire_version;
+	uint32_t page_bytes;
+	uint32_t manager;
+	uint32_t fabric;
+};
+
+static struct introduction introduce(const struct node *node)
+{
+	return (struct introduction){
+		.page_limit = node->page_limit,
+		.page_requests = settings_u64(&node->settings, SETTING_PAGE_REQUESTS),
+		.credits = settings_u64(&node->settings, SETTING_CREDITS),
+		.wire_version = WIRE_VERSION,
+		.page_bytes = PAGE_BYTES,
+		.manager = settings_choice(&node->settings, SETTING_MANAGER),
+		.fabric = settings_choice(&node->settings, SETTING_FABRIC),
+	};
+}
+
+static int differ(unsigned int other, const char *what)
+{
+	return error_set(-EPROTO,
+			 "node %u was started with another %s than this node; start all with the "
+			 "same",
+			 other, what);
+}
+
+static int compare(const struct introduction *mine, const struct introduction *theirs,
+		   unsigned int other)
+{
+	if (theirs->wire_version != mine->wire_version || theirs->page_bytes != mine->page_bytes)
+		return differ(other, "version of Pergola");
+	if (theirs->page_limit != mine->page_limit)
+		return differ(other, "PERGOLA_SPACE");
+	if (theirs->page_requests != mine->page_requests)
+		return differ(other, "PERGOLA_PAGE_REQUESTS");
+	if (theirs->credits != mine->credits)
+		return differ(other, "PERGOLA_CREDITS");
+	if (theirs->manager != mine->manager)
+		return differ(other, "PERGOLA_MANAGER");
+	if (theirs->fabric != mine->fabric)
+		return differ(other, "PERGOLA_FABRIC");
+	return 0;
+}
+
+/* ---- the parts, opened in order, closed in reverse ---- */
+
+static int open_engine(struct node *node)
+{
+	const struct engine_config config = {
+		.self = node->self,
+		.node_count = node->node_count,
+		.page_limit = node->page_limit,
+		.manager =
+			settings_choice(&node->settings, SETTING_MANAGER) == MANAGER_CHOICE_CENTRAL
+				? MANAGER_CENTRAL
+				: MANAGER_FIXED,
+		.hold_ns = settings_u64(&node->settings, SETTING_HOLD),
+		.page_requests = (uint32_t)settings_u64(&node->settings, SETTING_PAGE_REQUESTS),
+		.sync_objects = (uint32_t)settings_u64(&node->settings, SETTING_SYNC_OBJECTS),
+		.calls = CALLS_MAX,
+	};
+
+	node->engine_bytes = engine_bytes(&config);
+	ASSERT(node->engine_bytes > 0); /* settings have checked the ranges */
+	node->slab_bytes = slab_bytes(node->page_limit / UNIT_PAGES, node->node_count);
+
+	/* engine_init() and slab_init() return their memory's start, so close_engine() finds it. */
+	node->engine = table_open(node->engine_bytes);
+	node->slab = table_open(node->slab_bytes);
+	node->commands.list = table_open(COMMANDS_MAX * sizeof(*node->commands.list));
+	node->outgoing = table_open(OUTGOING_MAX * sizeof(*node->outgoing));
+	node->pager_done = table_open(PAGER_DONE_MAX * sizeof(*node->pager_done));
+	node->pager_done_downgrade =
+		table_open(PAGER_DONE_MAX * sizeof(*node->pager_done_downgrade));
+	if (node->engine == NULL || node->slab == NULL || node->commands.list == NULL ||
+	    node->outgoing == NULL || node->pager_done == NULL ||
+	    node->pager_done_downgrade == NULL)
+		return -ENOMEM;
+	engine_init(node->engine, &config);
+	slab_init(node->slab, node->page_limit / UNIT_PAGES, node->node_count);
+	return 0;
+}
+
+static void close_engine(struct node *node)
+{
+	table_close(node->engine, node->engine_bytes);
+	table_close(node->slab, node->slab_bytes);
+	table_close(node->commands.list, COMMANDS_MAX * sizeof(*node->commands.list));
+	table_close(node->outgoing, OUTGOING_MAX * sizeof(*node->outgoing));
+	table_close(node->pager_done, PAGER_DONE_MAX * sizeof(*node->pager_done));
+	table_close(node->pager_done_downgrade,
+		    PAGER_DONE_MAX * sizeof(*node->pager_done_downgrade));
+}
+
+static int open_pager(struct node *node)
+{
+	const struct pager_config config = { .page_limit = node->page_limit };
+	int error = node->pager_ops->open(&config, &node->pager);
+
+	if (error == 0)
+		node->frames = node->pager_ops->frames(node->pager);
+	return error;
+}
+
+static int open_fabric(struct node *node, struct fabric_address *address)
+{
+	struct fabric_config config = {
+		.self = node->self,
+		.node_count = node->node_count,
+		.job = settings_u64(&node->settings, SETTING_JOB),
+		.credits = (unsigned int)settings_u64(&node->settings, SETTING_CREDITS),
+		.connect_timeout_ns = settings_u64(&node->settings, SETTING_CONNECT_TIMEOUT),
+	};
+
+	settings_secret(&node->settings, config.secret);
+	if (config.job == 0)
+		config.job = (uint64_t)getpid(); /* a job of one, which nobody else joins */
+	return node->fabric_ops->open(&config, &node->fabric, address);
+}
+
+static int meet(struct node *node, const struct introduction *mine)
+{
+	struct introduction *all = calloc(node->node_count, sizeof(*all));
+	struct fabric_address *addresses = calloc(node->node_count, sizeof(*addresses));
+	struct bootstrap bootstrap = {
+		.root = settings_text(&node->settings, SETTING_ROOT),
+		.rank = node->self.value,
+		.size = node->node_count,
+		.version = WIRE_VERSION,
+		.job = settings_u64(&node->settings, SETTING_JOB),
+		.timeout_ns = settings_u64(&node->settings, SETTING_CONNECT_TIMEOUT),
+	};
+	int error = -ENOMEM;
+
+	if (all == NULL || addresses == NULL) {
+		error_set(-ENOMEM, "no memory for the addresses of %u nodes", node->node_count);
+		goto out;
+	}
+	settings_secret(&node->settings, bootstrap.secret);
+	error = bootstrap_exchange(&bootstrap, mine, sizeof(*mine), all);
+	for (unsigned int i = 0; error == 0 && i < node->node_count; i++) {
+		addresses[i] = all[i].address;
+		error = compare(mine, &all[i], i);
+	}
+	if (error == 0)
+		error = node->fabric_ops->connect(node->fabric, addresses);
+out:
+	free(addresses);
+	free(all);
+	return error;
+}
+
+/* The program's signals are for its own threads. */
+static int start_thread(struct node *node)
+{
+	sigset_t all;
+	sigset_t before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int error = pthread_create(&node->thread, NULL, loop_main, node);
+
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error != 0)
+		return error_set(-error, "cannot start the progress thread: %s (ulimit -u)",
+				 strerror(error));
+	pthread_setname_np(node->thread, "pergola");
+	return 0;
+}
+
+/* ---- settings ---- */
+
+static unsigned int cores(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		return 1;
+	return (unsigned int)CPU_COUNT(&set);
+}
+
+/* Polling is for threads that have a core to themselves; nodes may share this host's cores. */
+static void choose_spin(struct node *node)
+{
+	uint64_t spin_ns = settings_u64(&node->settings, SETTING_SPIN);
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int here = cores();
+	bool own_cores = here > 0 && (unsigned long)online >= node->node_count;
+
+	node->wait_spin_ns = spin_ns;
+	node->loop_spin_ns = spin_ns;
+	if (spin_ns != SETTINGS_AUTO)
+		return;
+	node->wait_spin_ns = own_cores ? UINT64_C(100000) : 0;
+	node->loop_spin_ns =
+		(unsigned long)online >= 2ul * node->node_count && here >= 2 ? UINT64_C(50000) : 0;
+}
+
+static int read_settings(struct node *node)
+{
+	unsigned int rank = (unsigned int)settings_u64(&node->settings, SETTING_RANK);
+	unsigned int size = (unsigned int)settings_u64(&node->settings, SETTING_SIZE);
+
+	if (rank >= size)
+		return error_set(-EINVAL,
+				 "node id %u of %u: ids are 0 to %u (PERGOLA_RANK, PERGOLA_SIZE; "
+				 "`pergola run -n N` sets them)",
+				 rank, size, size - 1);
+	if (size > 1 && settings_text(&node->settings, SETTING_ROOT)[0] == '\0')
+		return error_set(-EINVAL,
+				 "a job of %u nodes needs PERGOLA_ROOT; "
+				 "`pergola run -n %u` sets it",
+				 size, size);
+	if (sysconf(_SC_PAGESIZE) != PAGE_BYTES)
+		return error_set(-ENOSYS, "this kernel's pages have %ld bytes; Pergola needs %u",
+				 sysconf(_SC_PAGESIZE), PAGE_BYTES);
+	node->self = node_id(rank);
+	node->node_count = size;
+	node->page_limit = settings_u64(&node->settings, SETTING_SPACE) / PAGE_BYTES;
+	node->page_limit -= node->page_limit % UNIT_PAGES;
+	node->fabric_ops = backend_fabric(settings_choice(&node->settings, SETTING_FABRIC));
+	node->pager_ops = backend_pager();
+	log_setup((enum log_level)settings_choice(&node->settings, SETTING_LOG),
+		  size > 1 ? (int)rank : -1);
+	choose_spin(node);
+	return 0;
+}
+
+/* ---- joining and leaving ---- */
+
+static void init_locks(struct node *node)
+{
+	pthread_mutex_init(&node->lock, NULL);
+	pthread_mutex_init(&node->heap_lock, NULL);
+	pthread_mutex_init(&node->collective_lock, NULL);
+}
+
+static void close_parts(struct node *node)
+{
+	if (node->pager != NULL)
+		node->pager_ops->close(node->pager);
+	if (node->fabric != NULL)
+		node->fabric_ops->close(node->fabric);
+	reads_close(node);
+	close_engine(node);
+	if (node->kick_fd >= 0)
+		close(node->kick_fd);
+	free(node);
+}
+
+static int open_parts(struct node *node)
+{
+	struct introduction mine = introduce(node);
+	int error = open_pager(node);
+
+	if (error == 0)
+		error = open_engine(node);
+	if (error == 0)
+		error = open_fabric(node, &mine.address);
+	if (error == 0)
+		error = reads_open(node);
+	if (error != 0)
+		return error;
+	node->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (node->kick_fd < 0)
+		return error_set(-errno, "eventfd: %s (ulimit -n)", strerror(errno));
+	error = meet(node, &mine);
+	return error != 0 ? error : start_thread(node);
+}
+
+int node_open(const struct settings *settings, struct node **out)
+{
+	struct node *node = calloc(1, sizeof(*node));
+
+	if (node == NULL)
+		return error_set(-ENOMEM, "no memory for a node");
+	node->settings = *settings;
+	node->kick_fd = -1;
+	init_locks(node);
+	int error = read_settings(node);
+
+	if (error == 0)
+		error = open_parts(node);
+	if (error != 0) {
+		close_parts(node);
+		return error;
+	}
+	*out = node;
+	return 0;
+}
+
+/* What this node has said last must still leave it: others wait for it. */
+static void drain(struct node *node)
+{
+	pthread_mutex_lock(&node->lock);
+	while (!outbox_empty(node)) {
+		loop_progress(node);
+		pthread_mutex_unlock(&node->lock);
+		sched_yield();
+		pthread_mutex_lock(&node->lock);
+	}
+	node->stop = true;
+	loop_kick(node);
+	pthread_mutex_unlock(&node->lock);
+	pthread_join(node->thread, NULL);
+}
+
+void node_close(struct node *node)
+{
+	drain(node);
+	close_parts(node);
+}

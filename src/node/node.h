@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One node of a job: the place where engine, pager and fabric meet. Shared by the files of src/node
+ * that run the node; the public functions (api_*.c) use node_call() and the few calls below it.
+ *
+ *   job.c      the one handle behind the public functions; settings before there is a node
+ *   node.c     joining and leaving: bootstrap, fabric, engine, pager, the progress thread
+ *   loop.c     progress: faults, messages, completions and timers become events; sleeping
+ *   execute.c  the engine's commands are carried out
+ *   outbox.c   messages that wait for a credit
+ *   reads.c    keys of frames, registration, one-sided reads under way
+ *   waiter.c   threads that wait for a call to be over
+ *   region.c   regions: addresses and pages; opening one on all nodes
+ *   loss.c     a peer is gone: what to do
+ *   table.c    memory for tables that are mostly never touched
+ *   backends.c which fabric and which pager (the only file that names them)
+ *
+ * node->lock protects everything below it in struct node, and serialises all calls of engine, pager
+ * and fabric. Any thread may take it and make progress. Whoever holds it never touches shared
+ * memory through the application view: a fault there would wait for the lock's holder.
+ */
+#ifndef PERGOLA_NODE_NODE_H
+#define PERGOLA_NODE_NODE_H
+
+#include "base/id.h"
+#include "engine/engine.h"
+#include "engine/slab.h"
+#include "node/settings.h"
+#include "port/fabric.h"
+#include "port/pager.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define REGIONS_MAX 64u
+
+/* Messages that wait for credits, to all peers together. */
+#define OUTGOING_MAX (1u << 20)
+
+/* Recalls that one step of the engine can bring about: all deferred ones fall due at once. */
+#define PAGER_DONE_MAX (2u * 8192u)
+
+/* Threads of one node that may be inside a call at a time. */
+#define CALLS_MAX 4096u
+
+/* Exit status of a process that ends because a node was lost. */
+#define EXIT_NODE_LOST 98
+
+struct region {
+	unsigned char *addr;
+	struct page_id first;
+	uint64_t page_count;
+	bool heap;
+};
+
+/* A thread inside a call; on its stack. `state` is the futex word. */
+struct waiter {
+	_Atomic uint32_t state;
+	int status;
+	uint64_t value;
+	uint16_t bytes;
+	uint8_t data[COLLECT_BYTES_MAX];
+};
+
+/* A message that waits for a credit, in a pool; links are index + 1. */
+struct outgoing {
+	uint32_t next;
+	struct message message;
+};
+
+struct outbox {
+	uint32_t head;
+	uint32_t tail;
+};
+
+/* A CMD_READ under way: in pieces, where its run crosses from one registered chunk to the next. */
+struct read {
+	struct run run;
+	struct node_id peer;
+	int status;
+	uint32_t posted_pages;	  /* of the run, from its start */
+	uint32_t completed_pages; /* ... of those */
+	uint32_t next;		  /* index + 1: free, or waiting to be posted */
+	bool asked;		  /* the key has been asked for */
+};
+
+struct peer_key {
+	struct fabric_key key;
+	bool known;
+	bool asked;
+};
+
+/* A chunk of this node's frames; NULL: not registered yet. */
+struct own_chunk {
+	struct fabric_region *region;
+	struct fabric_key key;
+};
+
+struct node_counters {
+	uint64_t messages_sent;
+	uint64_t messages_received;
+	uint64_t bytes_fetched;
+};
+
+struct node {
+	struct node_id self;
+	unsigned int node_count;
+	struct settings settings;
+	const struct fabric_ops *fabric_ops;
+	const struct pager_ops *pager_ops;
+	uint64_t wait_spin_ns; /* a waiting thread polls this long before it sleeps */
+	uint64_t loop_spin_ns; /* so does the progress thread after the last event */
+
+	/* Appended to under `lock`, read without it: entries below region_count never change. */
+	struct region regions[REGIONS_MAX];
+	_Atomic uint32_t region_count;
+	uint64_t page_limit;
+	uint64_t pages_used;
+
+	/* Serialises collective calls of this node's threads; taken before `lock`. */
+	pthread_mutex_t collective_lock;
+
+	pthread_mutex_t lock;
+	struct engine *engine;
+	size_t engine_bytes;
+	struct fabric *fabric;
+	struct pager *pager;
+	struct pager_frames frames;
+	struct commands commands;
+	struct run *pager_done; /* invalidations and downgrades done, not yet told to the engine */
+	bool *pager_done_downgrade;
+	uint32_t pager_done_count;
+	struct pager_fault faults[64]; /* taken from the pager, not yet by the engine */
+	int fault_count;
+	int fault_next;
+
+	struct outbox outboxes[NODES_MAX];
+	struct outgoing *outgoing;
+	uint32_t outgoing_free;
+	uint32_t outgoing_fresh;
+
+	struct read *reads;
+	uint32_t read_free;
+	uint32_t read_fresh;
+	uint32_t read_waiting_head;
+	uint32_t read_waiting_tail;
+	uint64_t chunk_pages; /* 0: a chunk is a region */
+	uint64_t chunk_limit;
+	struct own_chunk *own_chunks;
+	struct peer_key *peer_keys; /* [peer * chunk_limit + chunk] */
+
+	struct node_counters counters;
+	bool leaving;	      /* this node's dsm_finish() is under way: peers may go */
+	bool gone[NODES_MAX]; /* peers that closed in order, or were lost */
+	struct node_id lost;  /* the first lost node; valid if any_lost */
+	bool any_lost;
+
+	pthread_t thread;
+	int kick_fd;
+	bool asleep; /* the progress thread sleeps, or is about to ... */
+	bool kicked; /* ... and has been woken */
+	bool armed;  /* the fabric will make its descriptor readable */
+	uint64_t sleep_until_ns;
+	bool stop;
+
+	/* Protects the block allocator and the batch. Taken after `lock`, never before. */
+	pthread_mutex_t heap_lock;
+	struct slab *slab;
+	size_t slab_bytes;
+	struct message_heap_free
+		frees; /* blocks of other nodes' superblocks, to be sent together */
+};
+
+/* ---- job.c ---- */
+
+/* The node of this process, or NULL with -ENOTCONN recorded for dsm_error(). */
+struct node *job_node(const char *call);
+
+/* ---- node.c ---- */
+
+int node_open(const struct settings *settings, struct node **out);
+void node_close(struct node *node);
+
+/* ---- loop.c ---- */
+
+void *loop_main(void *node);
+
+/* Polls the fabric and runs timers. With the lock. True when anything happened. */
+bool loop_progress(struct node *node);
+
+/* Before a thread other than the progress thread gives up the lock after it has polled or stepped.
+ */
+void loop_settle(struct node *node);
+
+/* Wakes the progress thread. With the lock. */
+void loop_kick(struct node *node);
+
+/* One event through the engine, and all that follows from it. With the lock. */
+int loop_step(struct node *node, struct event *event);
+
+/* ---- execute.c ---- */
+
+void execute_commands(struct node *node);
+
+/* ---- outbox.c ---- */
+
+void outbox_send(struct node *node, struct node_id peer, const struct message *message);
+void outbox_flush(struct node *node, struct node_id peer);
+void outbox_drop(struct node *node, struct node_id peer);
+bool outbox_empty(const struct node *node);
+
+/* ---- reads.c ---- */
+
+int reads_open(struct node *node);
+void reads_close(struct node *node);
+void reads_start(struct node *node, struct node_id peer, struct run run);
+void reads_completed(struct node *node, const struct fabric_event *done);
+void reads_retry(struct node *node);
+void reads_peer_down(struct node *node, struct node_id peer);
+void reads_key_request(struct node *node, struct node_id peer, const struct message *message);
+void reads_key_reply(struct node *node, struct node_id peer, const struct message *message);
+
+/* ---- waiter.c ---- */
+
+void waiter_init(struct waiter *waiter);
+struct token waiter_token(struct waiter *waiter);
+
+/* Called with the lock, by whoever carries out CMD_COMPLETE. */
+void waiter_complete(const struct command *command);
+
+/* Until the waiter is completed: polls for a while, then sleeps. Without the lock. */
+void waiter_wait(struct node *node, struct waiter *waiter);
+
+/* Takes a local request to the engine, waits until it is over and returns its status. */
+int node_call(struct node *node, struct event *event, struct waiter *waiter);
+
+/* Offers an event until the engine has room for it. */
+void node_offer(struct node *node, struct event *event);
+
+/* ---- region.c ---- */
+
+/* Which page of the shared space `addr` lies in; false: it is not shared. */
+bool region_page(const struct node *node, const void *addr, struct page_id *page);
+bool region_offset(const struct node *node, const void *addr, uint64_t *offset);
+void *region_address(const struct node *node, uint64_t offset);
+
+/* The region of a page in use, by its index. */
+uint32_t region_index(const struct node *node, struct page_id page);
+
+/* Collective. Returns 0 and the address, or a negative errno value with its text. */
+int region_open(struct node *node, void *addr, size_t bytes, bool heap, void **out);
+
+/* A collective call of all nodes, one at a time; `data` goes out on the root and in on the others.
+ */
+int node_collect(struct node *node, enum collect_op op, unsigned int root, int64_t *minimum,
+		 void *data, uint16_t bytes);
+
+/* ---- loss.c ---- */
+
+/* A peer is gone: `status` 0 in order. May end the process. With the lock. */
+void loss_peer_down(struct node *node, struct node_id peer, int status);
+
+/* A peer broke the protocol. */
+void loss_peer_broken(struct node *node, struct node_id peer, const char *what);
+
+/* A peer says why it ends: another node was lost. */
+void loss_told(struct node *node, struct node_id lost);
+
+/* The process cannot go on; error_text() says why. */
+__attribute__((noreturn)) void loss_fatal(const char *what);
+
+/* Records what -EHOSTDOWN means now, and returns `status`. */
+int loss_explain(struct node *node, const char *call, int status);
+
+/* ---- table.c ---- */
+
+/* Zeroed memory that costs nothing until it is touched; NULL with the reason for dsm_error(). */
+void *table_open(size_t bytes);
+
+/* NULL is allowed. */
+void table_close(void *table, size_t bytes);
+
+/* ---- backends.c ---- */
+
+const struct fabric_ops *backend_fabric(unsigned int choice);
+const struct pager_ops *backend_pager(void);
+
+#endif

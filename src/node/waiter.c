@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Threads inside a call. A waiter lives on its thread's stack; the engine gets its address as the
+ * token and hands it back exactly once. A waiting thread first makes progress itself (nothing else
+ * could use its core better), then sleeps on the waiter's futex.
+ */
+#include "base/assert.h"
+#include "node/node.h"
+#include "port/clock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum waiter_state {
+	WAITER_WAITING = 0,
+	WAITER_DONE,
+	WAITER_ASLEEP,
+};
+
+void waiter_init(struct waiter *waiter)
+{
+	atomic_init(&waiter->state, WAITER_WAITING);
+	waiter->status = 0;
+	waiter->value = 0;
+	waiter->bytes = 0;
+}
+
+struct token waiter_token(struct waiter *waiter)
+{
+	return (struct token){ (uint64_t)(uintptr_t)waiter };
+}
+
+void waiter_complete(const struct command *command)
+{
+	struct waiter *waiter = (struct waiter *)(uintptr_t)command->complete.token.value;
+
+	ASSERT(waiter != NULL);
+	waiter->status = command->status;
+	waiter->value = command->complete.value;
+	waiter->bytes = command->complete.bytes;
+	memcpy(waiter->data, command->complete.data, command->complete.bytes);
+	/* Release: pairs with the acquire in is_done(); the waiter is gone after a DONE is seen. */
+	if (atomic_exchange_explicit(&waiter->state, WAITER_DONE, memory_order_acq_rel) ==
+	    WAITER_ASLEEP)
+		syscall(SYS_futex, &waiter->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static bool is_done(struct waiter *waiter)
+{
+	return atomic_load_explicit(&waiter->state, memory_order_acquire) == WAITER_DONE;
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static void spin(struct node *node, struct waiter *waiter)
+{
+	uint64_t end_ns = clock_now_ns() + node->wait_spin_ns;
+
+	while (!is_done(waiter) && clock_now_ns() < end_ns) {
+		if (pthread_mutex_trylock(&node->lock) == 0) {
+			loop_progress(node);
+			pthread_mutex_unlock(&node->lock);
+		}
+		relax();
+	}
+	pthread_mutex_lock(&node->lock);
+	loop_settle(node);
+	pthread_mutex_unlock(&node->lock);
+}
+
+void waiter_wait(struct node *node, struct waiter *waiter)
+{
+	uint32_t waiting = WAITER_WAITING;
+
+	if (!is_done(waiter) && node->wait_spin_ns > 0)
+		spin(node, waiter);
+	if (is_done(waiter))
+		return;
+	if (!atomic_compare_exchange_strong_explicit(&waiter->state, &waiting, WAITER_ASLEEP,
+						     memory_order_acq_rel, memory_order_acquire))
+		return;
+	while (!is_done(waiter))
+		syscall(SYS_futex, &waiter->state, FUTEX_WAIT_PRIVATE, WAITER_ASLEEP, NULL, NULL,
+			0);
+}
+
+void node_offer(struct node *node, struct event *event)
+{
+	for (;;) {
+		pthread_mutex_lock(&node->lock);
+		int error = loop_step(node, event);
+
+		if (error == -EAGAIN)
+			loop_progress(node);
+		reads_retry(node);
+		loop_settle(node);
+		pthread_mutex_unlock(&node->lock);
+		if (error == 0)
+			return;
+		ASSERT(error == -EAGAIN);
+		sched_yield();
+	}
+}
+
+int node_call(struct node *node, struct event *event, struct waiter *waiter)
+{
+	waiter_init(waiter);
+	event->token = waiter_token(waiter);
+	node_offer(node, event);
+	waiter_wait(node, waiter);
+	return waiter->status;
+}
