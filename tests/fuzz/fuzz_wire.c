@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whatever bytes arrive: message_decode() either refuses them and leaves its output alone, or what
+ * it let through keeps every promise that the rest of the code relies on, checked here once more in
+ * another way. An input is one byte that chooses the limits, then the bytes of a message.
+ *
+ * Runs under libFuzzer (clang -fsanitize=fuzzer) and under drive_wire.c.
+ */
+#include "fuzz_wire.h"
+#include "base/assert.h"
+
+#include <errno.h>
+#include <string.h>
+
+const struct wire_limits fuzz_limits[FUZZ_LIMITS] = {
+	{ .node_count = 1, .page_limit = UNIT_PAGES },
+	{ .node_count = 4, .page_limit = 16 * UNIT_PAGES },
+	{ .node_count = NODES_MAX, .page_limit = SPACE_PAGES_MAX },
+};
+
+static void check_range(uint64_t first, uint64_t count, uint64_t max, uint64_t limit)
+{
+	ASSERT(count >= 1 && count <= max);
+	ASSERT(first < limit && first + (count - 1) < limit);
+}
+
+static void check_body(const struct message *message, const struct wire_limits *limits)
+{
+	uint64_t units = limits->page_limit / UNIT_PAGES;
+
+	switch ((enum message_kind)message->kind) {
+	case MSG_READ_REQUEST:
+	case MSG_WRITE_REQUEST:
+	case MSG_REFUSE:
+	case MSG_CONFIRM:
+	case MSG_FETCH_FAILED:
+	case MSG_INVALIDATE:
+	case MSG_INVALIDATED:
+	case MSG_DOWNGRADE:
+	case MSG_DOWNGRADED:
+	case MSG_KEY_REQUEST:
+	case MSG_LOST:
+		check_range(message->run.page, message->run.page_count, RUN_MAX,
+			    limits->page_limit);
+		ASSERT(message->run.node < limits->node_count);
+		return;
+	case MSG_READ_GRANT:
+	case MSG_WRITE_GRANT:
+		check_range(message->grant.page, message->grant.page_count, RUN_MAX,
+			    limits->page_limit);
+		ASSERT(message->grant.owner < limits->node_count);
+		return;
+	case MSG_HOME_QUERY:
+		ASSERT(message->home_query.unit < units);
+		return;
+	case MSG_HOME_REPLY:
+		check_range(message->home_reply.unit, message->home_reply.unit_count, HOMES_MAX,
+			    units);
+		return;
+	case MSG_SYNC_REQUEST:
+		ASSERT(message->sync_request.name < limits->page_limit * PAGE_BYTES);
+		ASSERT(message->sync_request.kind < SYNC_KIND_END);
+		ASSERT(message->sync_request.op < SYNC_OP_END);
+		return;
+	case MSG_HEAP_REQUEST:
+		check_range(0, message->heap_request.unit_count, units, units);
+		ASSERT(message->heap_request.placement < limits->node_count ||
+		       message->heap_request.placement >= PLACE_FIRST_TOUCH);
+		return;
+	case MSG_HEAP_RELEASE:
+		check_range(message->heap_release.unit, message->heap_release.unit_count, units,
+			    units);
+		return;
+	case MSG_REPLY:
+		ASSERT(message->reply.status <= 0);
+		return;
+	case MSG_HEAP_FREE:
+		check_range(0, message->heap_free.block_count, FREES_MAX, FREES_MAX);
+		return;
+	case MSG_COLLECT:
+	case MSG_COLLECT_DONE:
+		ASSERT(message->collect.bytes <= COLLECT_BYTES_MAX);
+		ASSERT(message->collect.root < limits->node_count);
+		return;
+	case MSG_KEY_REPLY:
+		check_range(message->key.page, message->key.page_count, limits->page_limit,
+			    limits->page_limit);
+		return;
+	case MSG_KIND_END:
+		break;
+	}
+	ASSERT(false);
+}
+
+static void check_elements(const struct message *message, const struct wire_limits *limits)
+{
+	if (message->kind == MSG_HOME_REPLY) {
+		for (unsigned int i = 0; i < message->home_reply.unit_count; i++)
+			ASSERT(message->home_reply.homes[i] == HOME_UNKNOWN ||
+			       message->home_reply.homes[i] < limits->node_count);
+	}
+	if (message->kind == MSG_HEAP_FREE) {
+		for (unsigned int i = 0; i < message->heap_free.block_count; i++)
+			ASSERT(message->heap_free.blocks[i].offset <
+			       limits->page_limit * PAGE_BYTES);
+	}
+}
+
+/* What was let through, sent on, is let through again and is the same. */
+static void check_again(const struct message *message, const struct wire_limits *limits)
+{
+	struct message again;
+
+	memset(&again, 0xa5, sizeof(again));
+	ASSERT(message_decode(message, message->bytes, limits, &again) == 0);
+	ASSERT(memcmp(&again, message, sizeof(again)) == 0);
+	ASSERT(strcmp(message_name((enum message_kind)message->kind), "?") != 0);
+}
+
+bool fuzz_wire_check(const struct wire_limits *limits, const uint8_t *data, size_t bytes)
+{
+	struct message message;
+	struct message before;
+
+	memset(&message, 0x5a, sizeof(message));
+	before = message;
+	int error = message_decode(data, bytes, limits, &message);
+
+	if (error != 0) {
+		ASSERT(error == -EBADMSG);
+		ASSERT(memcmp(&message, &before, sizeof(message)) == 0);
+		return false;
+	}
+	ASSERT(bytes <= MESSAGE_MAX && message.bytes == bytes);
+	ASSERT(message_bytes(&message) == bytes);
+	ASSERT(memcmp(&message, data, bytes) == 0);
+	check_body(&message, limits);
+	check_elements(&message, limits);
+	check_again(&message, limits);
+	return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	if (bytes >= 1)
+		fuzz_wire_check(&fuzz_limits[data[0] % FUZZ_LIMITS], data + 1, bytes - 1);
+	return 0;
+}
