@@ -96,7 +96,7 @@ static void take_fabric_event(struct node *node, const struct fabric_event *even
 	case FABRIC_ATOMIC_DONE:
 		break;
 	}
-	ASSERT(!"an operation this node did not post");
+	ASSERT(false && "an operation this node did not post");
 }
 
 static bool take_fabric(struct node *node)
