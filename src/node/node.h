@@ -25,6 +25,7 @@
 #include "base/id.h"
 #include "engine/engine.h"
 #include "engine/slab.h"
+#include "node/exit.h"
 #include "node/settings.h"
 #include "port/fabric.h"
 #include "port/pager.h"
@@ -44,9 +45,6 @@
 
 /* Threads of one node that may be inside a call at a time. */
 #define CALLS_MAX 4096u
-
-/* Exit status of a process that ends because a node was lost. */
-#define EXIT_NODE_LOST 98
 
 struct region {
 	unsigned char *addr;
