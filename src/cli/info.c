@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `pergola info`: version, build, kernel, and every setting with its value and where it is from. */
+#include "cli/cli.h"
+
+#include "base/error.h"
+#include "node/settings.h"
+#include "pergola/dsm.h"
+
+#include <stdio.h>
+#include <sys/utsname.h>
+
+#ifdef __clang__
+#define COMPILER_NAME "clang"
+#else
+#define COMPILER_NAME "gcc"
+#endif
+
+static void print_fabrics(void)
+{
+	const char *const *choices = settings_info(SETTING_FABRIC)->choices;
+
+	printf("fabrics   ");
+	for (size_t i = 1; choices[i] != NULL; i++) /* 0 is "auto" */
+		printf(" %s", choices[i]);
+	printf("\n");
+}
+
+static void print_build(void)
+{
+	struct utsname kernel;
+
+	printf("version    %d.%d.%d\n", DSM_VERSION_MAJOR, DSM_VERSION_MINOR, DSM_VERSION_PATCH);
+	print_fabrics();
+	printf("compiler   %s %s, %s\n", COMPILER_NAME, __VERSION__, PERGOLA_BUILD_TYPE);
+	printf("limits     %d nodes, pages of %d bytes\n", DSM_NODES_MAX, DSM_PAGE_BYTES);
+	if (uname(&kernel) == 0)
+		printf("kernel     %s %s %s\n", kernel.sysname, kernel.release, kernel.machine);
+}
+
+static void print_setting(const struct settings *settings, enum setting_id id)
+{
+	const struct setting_info *info = settings_info(id);
+	const char *value = settings_text_of(settings, info->name);
+	char allowed[256];
+
+	printf("\n%-15s  %s  (%s; %s)\n", info->name, *value == '\0' ? "-" : value,
+	       settings_source_name(settings_source(settings, id)), info->environment);
+	printf("%17s%s\n", "", info->help);
+	printf("%17s%s\n", "", settings_allowed(id, allowed, sizeof(allowed)));
+}
+
+int cli_info(int argc, char **argv)
+{
+	struct settings settings;
+
+	if (argc > 1)
+		return cli_usage_error("info takes no arguments; it got \"%.64s\"", argv[1]);
+	settings_init_defaults(&settings);
+	int error = settings_read_environment(&settings);
+	print_build();
+	for (enum setting_id id = SETTING_RANK; id < SETTING_COUNT; id++)
+		print_setting(&settings, id);
+	if (error == 0)
+		return 0;
+	fflush(stdout);
+	cli_say("%s", error_text());
+	return CLI_EXIT_USAGE;
+}
