@@ -85,9 +85,9 @@ static uintptr_t candidate_between(uintptr_t bottom, uintptr_t top, size_t bytes
 	return align_down(top - bytes - offset);
 }
 
-static uintptr_t candidate(uintptr_t hole, size_t bytes, unsigned int n)
+uintptr_t address_candidate(uintptr_t hole, size_t bytes, unsigned int n, bool near_top)
 {
-	if (under_tsan())
+	if (near_top)
 		return candidate_between(hole - hole / 256, hole + bytes, bytes, n, 4 * GIB);
 	/* Below the random range of the top, and a margin for what other processes have mapped. */
 	uintptr_t guard = hole / 8 + hole / 64;
@@ -106,7 +106,8 @@ int address_propose(size_t bytes, unsigned int attempt, void **addr)
 				 "(wanted: unlimited)",
 				 bytes);
 	for (unsigned int i = 0; i < CANDIDATES_MAX; i++) {
-		uintptr_t start = candidate(hole, bytes, attempt + i * CANDIDATE_STEP);
+		unsigned int n = attempt + i * CANDIDATE_STEP;
+		uintptr_t start = address_candidate(hole, bytes, n, under_tsan());
 
 		if (start != 0 && is_free(start, bytes)) {
 			*addr = (void *)start;

@@ -6,13 +6,21 @@
 #ifndef PERGOLA_PAGER_ADDRESS_H
 #define PERGOLA_PAGER_ADDRESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Proposals start on this boundary. */
 #define ADDRESS_ALIGN ((size_t)2 << 20)
 
 /* `bytes` > 0, page-aligned. -ENOMEM, with the text set: no hole is large enough. */
 int address_propose(size_t bytes, unsigned int attempt, void **addr);
+
+/*
+ * The arithmetic of it: candidate `n` in an address space in which the kernel gave the hole that
+ * starts at `hole`; 0 when none fits. With near_top (ThreadSanitizer) not far below the hole.
+ */
+uintptr_t address_candidate(uintptr_t hole, size_t bytes, unsigned int n, bool near_top);
 
 /*
  * Writes which mapping of this process (from /proc/self/maps) overlaps [addr, addr + bytes):

@@ -94,10 +94,12 @@ static int open_frames(struct pager *pager, uint64_t page_limit)
 	}
 	if (error != 0) {
 		close(pager->memfd);
-		return error_set(error,
-				 "the shared space of %llu bytes cannot be mapped: %s (see "
-				 "ulimit -v, wanted: unlimited; or take a smaller space)",
-				 (unsigned long long)bytes, strerror(-error));
+		return error_set(
+			error,
+			"the shared space of %llu bytes cannot be mapped: %s (see "
+			"ulimit -v, wanted: unlimited, and after mlockall(2) ulimit -l; or take "
+			"a smaller space)",
+			(unsigned long long)bytes, strerror(-error));
 	}
 	pager->frames = frames;
 	pager->page_count = page_limit;

@@ -507,6 +507,31 @@ static void many_faults_few_at_a_time(void **state)
 		actor_finish(&actors[i]);
 }
 
+/* One call takes more than one message buffer holds, when that many threads wait. */
+static void many_faults_at_once(void **state)
+{
+	enum { COUNT = 80, TRIES = 100 };
+	struct world *world = *state;
+	struct actor actors[COUNT];
+	struct pager_fault faults[COUNT];
+	int most = 0;
+
+	for (unsigned int i = 0; i < COUNT; i++) {
+		actors[i] = load_of(world, FIRST + i);
+		actor_start(&actors[i]);
+	}
+	for (unsigned int i = 0; i < TRIES && most < COUNT; i++) {
+		usleep(5000);
+		int count = ops->poll(world->pager, faults, COUNT);
+		most = count > most ? count : most;
+		assert_int_equal(ops->wake(world->pager, page_id(FIRST), COUNT), 0);
+	}
+	assert_int_equal(most, COUNT);
+	map(world, FIRST, COUNT, PAGER_READ);
+	for (unsigned int i = 0; i < COUNT; i++)
+		actor_finish(&actors[i]);
+}
+
 /* ---- runs --------------------------------------------------------------------------------- */
 
 static void run_of_holes(void **state)
@@ -634,6 +659,23 @@ static void map_wakes_waiters_of_mapped_pages(void **state)
 	assert_int_equal(shown(world, 313), WRITE);
 }
 
+/* Those that are given too little run as well, and fault again. */
+static void map_wakes_who_gets_too_little(void **state)
+{
+	struct world *world = *state;
+	struct actor actor = store_of(world, 321, 4);
+
+	map(world, 320, 3, PAGER_READ);
+	actor_start(&actor);
+	expect_fault(world, 321, true);
+	expect_quiet(world);
+	map(world, 320, 3, PAGER_READ);
+	expect_fault(world, 321, true);
+	map(world, 321, 1, PAGER_WRITE);
+	actor_finish(&actor);
+	assert_int_equal(shown(world, 320), READ);
+}
+
 /* ---- faults inside system calls ----------------------------------------------------------- */
 
 static void read_from_a_pipe(void **state)
@@ -716,6 +758,25 @@ static void pread_from_a_file(void **state)
 	assert_int_equal(actor.result, 8192);
 	assert_memory_equal(frame(world, 420), bytes, sizeof(bytes));
 	close(actor.fd);
+}
+
+/* Who waits in a system call when the region goes must come back, with or without its bytes. */
+static void wait_ends_with_the_region(void **state)
+{
+	struct world *world = *state;
+	int ends[2];
+	struct actor actor = { .act = PIPE_TO_APP, .addr = app_page(world, 430), .count = 4 };
+
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], "abcd", 4), 4);
+	actor.fd = ends[0];
+	actor_start(&actor);
+	expect_fault(world, 430, true);
+	ops->region_remove(world->pager, page_id(FIRST));
+	actor_finish(&actor);
+	assert_true(actor.result == 4 || actor.result == -1);
+	close(ends[0]);
+	close(ends[1]);
 }
 
 /* ---- poison ------------------------------------------------------------------------------- */
@@ -883,6 +944,58 @@ static void two_regions(void **state)
 	map(world, FIRST + PAGES + 2, 1, PAGER_READ);
 	assert_int_equal(((volatile unsigned char *)addr)[2 * PAGE_BYTES], 5);
 	assert_int_equal(shown(world, FIRST + PAGES - 1), WRITE);
+}
+
+/* A run that goes from one region over a gap into another takes hold of both. */
+static void run_over_a_gap(void **state)
+{
+	struct world *world = *state;
+	uint64_t second = FIRST + PAGES + 100;
+	unsigned char *addr;
+
+	assert_int_equal(ops->address_propose(world->pager, 8 * PAGE_BYTES, 1, (void **)&addr), 0);
+	assert_int_equal(ops->region_add(world->pager, addr, page_id(second), 8), 0);
+	map(world, FIRST + PAGES - 2, 2, PAGER_WRITE);
+	map(world, second, 8, PAGER_WRITE);
+	assert_int_equal(ops->map(world->pager, page_id(second - 1), 2, PAGER_READ), -EINVAL);
+	assert_int_equal(ops->downgrade(world->pager, page_id(FIRST + PAGES - 1), 106), 0);
+	assert_int_equal(shown(world, FIRST + PAGES - 2), WRITE);
+	assert_int_equal(shown(world, FIRST + PAGES - 1), READ);
+	assert_int_equal(shown_at(addr + 4 * PAGE_BYTES), READ);
+	assert_int_equal(shown_at(addr + 5 * PAGE_BYTES), WRITE);
+	invalidate(world, FIRST + PAGES - 2, 105);
+	assert_int_equal(shown(world, FIRST + PAGES - 2), INVALID);
+	assert_int_equal(shown_at(addr), INVALID);
+	assert_int_equal(shown_at(addr + 2 * PAGE_BYTES), INVALID);
+	assert_int_equal(shown_at(addr + 3 * PAGE_BYTES), READ);
+}
+
+/* Address spaces of 39, 42, 47, 48 bits: proposals fit, differ, and keep below what is random. */
+static void proposals_in_any_address_space(void **state)
+{
+	static const unsigned int widths[] = { 39, 42, 47, 48 };
+
+	(void)state;
+	for (unsigned int w = 0; w < sizeof(widths) / sizeof(widths[0]); w++) {
+		uintptr_t top = (uintptr_t)1 << widths[w];
+		uintptr_t hole = top - top / 500;
+		size_t bytes = top / 64;
+		uintptr_t seen[32];
+
+		for (unsigned int n = 0; n < 32; n++) {
+			seen[n] = address_candidate(hole, bytes, n, false);
+			assert_int_equal(seen[n] % ADDRESS_ALIGN, 0);
+			assert_true(seen[n] >= top / 16);
+			assert_true(seen[n] + bytes <= hole - top / 8);
+			for (unsigned int i = 0; i < n; i++)
+				assert_true(seen[i] != seen[n]);
+		}
+		assert_int_equal(address_candidate(hole, top, 0, false), 0);
+	}
+	/* ThreadSanitizer's upper range on x86-64 begins at 0x7e8000000000. */
+	for (unsigned int n = 0; n < 32; n++)
+		assert_true(address_candidate(0x7f0000000000, (size_t)1 << 34, n, true) >
+			    0x7e8000000000);
 }
 
 static void region_limit(void **state)
@@ -1072,11 +1185,32 @@ static int one_fault(void)
 	return 0;
 }
 
+static uint64_t locked_bytes(void)
+{
+	char line[128];
+	unsigned long kib = 0;
+	FILE *status = fopen("/proc/self/status", "re");
+
+	while (status != NULL && fgets(line, sizeof(line), status) != NULL) {
+		if (sscanf(line, "VmLck: %lu", &kib) == 1)
+			break;
+	}
+	if (status != NULL)
+		fclose(status);
+	return (uint64_t)kib * 1024;
+}
+
 static int with_locked_memory(struct world *unused)
 {
 	(void)unused;
 	if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
 		return 77;
+	uint64_t before = locked_bytes();
+	struct world world;
+
+	CHILD_CHECK(world_open(&world) == 0);
+	CHILD_CHECK(locked_bytes() - before < SPACE * PAGE_BYTES / 4);
+	ops->close(world.pager);
 	return one_fault();
 }
 
@@ -1498,21 +1632,25 @@ static const struct CMUnitTest tests[] = {
 	TEST(entry_dropped_by_the_kernel),
 	TEST(many_threads_on_one_page),
 	TEST(many_faults_few_at_a_time),
+	TEST(many_faults_at_once),
 	TEST(run_of_holes),
 	TEST(mixed_runs),
 	TEST(map_again_changes_nothing),
 	TEST(rights_of_invalid_pages),
 	TEST(map_wakes_waiters_of_mapped_pages),
+	TEST(map_wakes_who_gets_too_little),
 	TEST(read_from_a_pipe),
 	TEST(read_into_a_read_page),
 	TEST(write_to_a_pipe),
 	TEST(pread_from_a_file),
+	TEST(wait_ends_with_the_region),
 	TEST(poison_raises_sigbus),
 	TEST(poison_ends_a_wait),
 	TEST(collision_is_named),
 	TEST(bad_arguments),
 	TEST(proposals_are_free_and_differ),
 	TEST(two_regions),
+	TEST(run_over_a_gap),
 	TEST(region_limit),
 	TEST(child_has_no_views),
 	TEST(invalidate_stops_stores),
@@ -1525,6 +1663,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(seccomp_is_told_apart),
 	cmocka_unit_test(regions_against_a_list),
 	cmocka_unit_test(slices_of_a_run),
+	cmocka_unit_test(proposals_in_any_address_space),
 	cmocka_unit_test(probe_table),
 	cmocka_unit_test(probe_leaves_nothing),
 	cmocka_unit_test(releases),
