@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,17 +92,9 @@ static void consider(const struct cgroup_files *files, const char *group, struct
 	read_number(path, &tightest->usage);
 }
 
-/* Appends to text. */
-__attribute__((format(printf, 3, 4))) static void append(char *text, size_t text_bytes,
-							 const char *format, ...)
-{
-	size_t used = strlen(text);
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text + used, text_bytes - used, format, arguments);
-	va_end(arguments);
-}
+/* Appends to a text that ends with a zero byte. */
+#define APPEND(text, text_bytes, ...)                                                              \
+	snprintf((text) + strlen(text), (text_bytes)-strlen(text), __VA_ARGS__)
 
 /* From the process's own group, as /proc/self/cgroup has it, up to the root. */
 static void find_tightest(const struct cgroup_files *files, struct tightest *tightest)
@@ -135,7 +126,7 @@ static void describe_cgroup(char *text, size_t text_bytes)
 		find_tightest(&CGROUPS[i], &tightest);
 	if (tightest.limit == UINT64_MAX)
 		return;
-	append(text, text_bytes,
+	APPEND(text, text_bytes,
 	       " cgroup: %llu of %llu MiB used (%s: raise it, in a container with its memory "
 	       "option).",
 	       (unsigned long long)(tightest.usage / MIB),
@@ -148,12 +139,12 @@ void limits_describe(char *text, size_t text_bytes)
 
 	text[0] = '\0';
 	read_text("/proc/meminfo", meminfo, sizeof(meminfo));
-	append(text, text_bytes, "MemAvailable is %llu MiB, SwapFree %llu MiB.",
+	APPEND(text, text_bytes, "MemAvailable is %llu MiB, SwapFree %llu MiB.",
 	       (unsigned long long)(meminfo_bytes(meminfo, "MemAvailable:") / MIB),
 	       (unsigned long long)(meminfo_bytes(meminfo, "SwapFree:") / MIB));
 	describe_cgroup(text, text_bytes);
 	if (limits_overcommit() == 2)
-		append(text, text_bytes,
+		APPEND(text, text_bytes,
 		       " vm.overcommit_memory is 2: %llu of CommitLimit %llu MiB are committed "
 		       "(sudo sysctl vm.overcommit_memory=0).",
 		       (unsigned long long)(meminfo_bytes(meminfo, "Committed_AS:") / MIB),

@@ -138,12 +138,12 @@ enum act {
 
 struct actor {
 	pthread_t thread;
-	enum act act;
 	unsigned char *addr;
+	ssize_t result;
+	enum act act;
 	unsigned int count;
 	int fd;
 	unsigned char value; /* to store, or loaded */
-	ssize_t result;
 	bool sigbus;
 };
 
