@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "floor.h"
+
+#include "job.h"
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <thread>
+#include <unistd.h>
+
+namespace bench
+{
+
+namespace
+{
+
+constexpr size_t page_bytes = 4096;
+
+struct Floor {
+	int uffd = -1;
+	int memfd = -1;
+	size_t bytes = 0;
+	char *view = nullptr;
+	std::atomic<bool> stop{ false };
+};
+
+std::string failed(const char *call)
+{
+	return std::string(call) + ": " + strerror(errno);
+}
+
+std::string open_floor(Floor &floor, size_t page_count)
+{
+	struct uffdio_api api = {};
+	struct uffdio_register area = {};
+
+	floor.bytes = page_count * page_bytes;
+	floor.uffd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
+	if (floor.uffd < 0)
+		return failed("userfaultfd");
+	api.api = UFFD_API;
+	api.features = UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+		       UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+	if (ioctl(floor.uffd, UFFDIO_API, &api) != 0)
+		return failed("UFFDIO_API");
+	floor.memfd = memfd_create("floor", MFD_CLOEXEC);
+	if (floor.memfd < 0 || ftruncate(floor.memfd, static_cast<off_t>(floor.bytes)) != 0 ||
+	    fallocate(floor.memfd, 0, 0, static_cast<off_t>(floor.bytes)) != 0)
+		return failed("memfd");
+	void *view = mmap(nullptr, floor.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, floor.memfd, 0);
+	if (view == MAP_FAILED)
+		return failed("mmap");
+	floor.view = static_cast<char *>(view);
+	area.range = { reinterpret_cast<uintptr_t>(view), floor.bytes };
+	area.mode = UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
+	if (ioctl(floor.uffd, UFFDIO_REGISTER, &area) != 0)
+		return failed("UFFDIO_REGISTER");
+	return "";
+}
+
+void close_floor(Floor &floor)
+{
+	if (floor.view != nullptr)
+		munmap(floor.view, floor.bytes);
+	if (floor.memfd >= 0)
+		close(floor.memfd);
+	if (floor.uffd >= 0)
+		close(floor.uffd);
+}
+
+void answer(const Floor &floor, const struct uffd_msg &message)
+{
+	uint64_t page = message.arg.pagefault.address & ~(page_bytes - 1);
+
+	if (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
+		struct uffdio_writeprotect protect = { { page, page_bytes }, 0 };
+		ioctl(floor.uffd, UFFDIO_WRITEPROTECT, &protect);
+	} else {
+		struct uffdio_continue resume = {};
+		resume.range = { page, page_bytes };
+		ioctl(floor.uffd, UFFDIO_CONTINUE, &resume);
+	}
+}
+
+void handle(Floor &floor)
+{
+	struct uffd_msg message;
+
+	while (!floor.stop.load(std::memory_order_relaxed)) {
+		struct pollfd fd = { floor.uffd, POLLIN, 0 };
+
+		poll(&fd, 1, 100);
+		while (read(floor.uffd, &message, sizeof(message)) ==
+		       static_cast<ssize_t>(sizeof(message)))
+			answer(floor, message);
+	}
+}
+
+void run_here(int core)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(core, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+void touch(Floor &floor, bool write, std::vector<double> &samples)
+{
+	for (size_t at = 0; at < floor.bytes; at += page_bytes) {
+		volatile char *byte = floor.view + at;
+		uint64_t start = now_ns();
+
+		if (write)
+			*byte = 1;
+		else
+			(void)*byte;
+		samples.push_back(static_cast<double>(now_ns() - start) / 1e3);
+	}
+}
+
+void copy_pages(Floor &floor, std::vector<double> &samples)
+{
+	char page[page_bytes];
+
+	for (size_t at = 0; at < floor.bytes; at += page_bytes) {
+		uint64_t start = now_ns();
+
+		memcpy(page, floor.view + at, page_bytes);
+		asm volatile("" : : "r"(page) : "memory");
+		samples.push_back(static_cast<double>(now_ns() - start) / 1e3);
+	}
+}
+
+void sample(Floor &floor, FloorSamples &samples)
+{
+	struct uffdio_writeprotect protect = { { reinterpret_cast<uintptr_t>(floor.view),
+						 floor.bytes },
+					       UFFDIO_WRITEPROTECT_MODE_WP };
+
+	touch(floor, false, samples.read_us);
+	ioctl(floor.uffd, UFFDIO_WRITEPROTECT, &protect);
+	touch(floor, true, samples.upgrade_us);
+	copy_pages(floor, samples.copy_us);
+}
+
+} // namespace
+
+FloorSamples measure_floor(size_t page_count, bool one_core)
+{
+	FloorSamples samples;
+	Floor floor;
+	cpu_set_t before;
+
+	samples.error = open_floor(floor, page_count);
+	sched_getaffinity(0, sizeof(before), &before);
+	if (samples.error.empty()) {
+		int core = sched_getcpu();
+
+		if (one_core)
+			run_here(core);
+		std::thread handler(handle, std::ref(floor)); /* inherits the affinity */
+		sample(floor, samples);
+		floor.stop = true;
+		handler.join();
+	}
+	sched_setaffinity(0, sizeof(before), &before);
+	close_floor(floor);
+	return samples;
+}
+
+} // namespace bench

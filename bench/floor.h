@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The floor under a page fault on this machine: userfaultfd alone, one process, no protocol and no
+ * network. A handler thread sleeps in poll(2), reads the fault and answers it with one ioctl.
+ */
+#ifndef PERGOLA_BENCH_FLOOR_H
+#define PERGOLA_BENCH_FLOOR_H
+
+#include <string>
+#include <vector>
+
+namespace bench
+{
+
+struct FloorSamples {
+	std::vector<double> read_us;	/* minor fault by a load, answered by CONTINUE */
+	std::vector<double> upgrade_us; /* store to a write-protected page, WRITEPROTECT */
+	std::vector<double> copy_us;	/* 4 KiB from one buffer to another, both warm */
+	std::string error;		/* not empty: this machine does not allow it */
+};
+
+/* `one_core`: the handler runs on the core of the faulting thread, else where it is put. */
+FloorSamples measure_floor(size_t page_count, bool one_core);
+
+} // namespace bench
+
+#endif
