@@ -2,8 +2,9 @@
 /*
  * Commands and messages out of the engine. Neighbouring pages that go the same way join into one
  * run: a message joins the latest one to the same peer, so that the order in which a peer sees
- * messages is the order in which they were emitted; a pager or read command joins the latest one of
- * its kind, and commands about one page are never emitted twice in one kind within a step.
+ * messages is the order in which they were emitted; a pager command joins the latest pager command, if
+ * that is of its kind, so that what happens to one page happens in the order of emission; a read
+ * joins the latest read.
  */
 #include "engine/internal.h"
 
@@ -117,21 +118,31 @@ void emit_grant(struct engine *engine, struct node_id peer, bool write, struct p
 	message->bytes = (uint16_t)message_bytes(message);
 }
 
-void emit_page(struct engine *engine, enum command_kind kind, struct page_id page,
-	       struct node_id peer)
+/* The latest command about pages that `kind` must not overtake, if it is near; NULL otherwise. */
+static struct command *latest_page(struct engine *engine, enum command_kind kind)
 {
 	for (uint32_t back = 1; back <= JOIN_DISTANCE && back <= engine->out->count; back++) {
 		struct command *command = &engine->out->list[engine->out->count - back];
+		bool said = command->kind == CMD_SEND || command->kind == CMD_COMPLETE ||
+			    command->kind == CMD_FREE;
 
-		if (command->kind != kind || !node_equal(command->peer, peer))
-			continue;
-		if (command->run.page.value + command->run.page_count == page.value) {
-			command->run.page_count++;
-			return;
-		}
-		break;
+		if (!said && (command->kind == CMD_READ) == (kind == CMD_READ))
+			return command;
 	}
-	struct command *command = append(engine, kind, peer);
+	return NULL;
+}
+
+void emit_page(struct engine *engine, enum command_kind kind, struct page_id page,
+	       struct node_id peer)
+{
+	struct command *command = latest_page(engine, kind);
+
+	if (command != NULL && command->kind == kind && node_equal(command->peer, peer) &&
+	    command->run.page.value + command->run.page_count == page.value) {
+		command->run.page_count++;
+		return;
+	}
+	command = append(engine, kind, peer);
 
 	command->run = (struct run){ page, 1 };
 }
