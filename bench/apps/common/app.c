@@ -2,8 +2,6 @@
 /* The common part of the programs. No state but what the caller holds. */
 #include "app.h"
 
-#include <errno.h>
-#include <math.h>
 #include <pergola/dsm.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -145,31 +143,6 @@ void *app_private_take(size_t bytes)
 	if (block != NULL)
 		memset(block, 0, rounded);
 	return block;
-}
-
-bool app_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out)
-{
-	char *end = NULL;
-
-	if (*text < '0' || *text > '9')
-		return false;
-	errno = 0;
-	unsigned long long value = strtoull(text, &end, 10);
-	if (errno != 0 || *end != '\0' || value < min || value > max)
-		return false;
-	*out = value;
-	return true;
-}
-
-bool app_parse_double(const char *text, double *out)
-{
-	char *end = NULL;
-	double value = strtod(text, &end);
-
-	if (end == text || *end != '\0' || !isfinite(value))
-		return false;
-	*out = value;
-	return true;
 }
 
 double app_seconds(void)

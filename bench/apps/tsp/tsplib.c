@@ -75,6 +75,17 @@ static bool take_keyword(struct parser *parser, char word[WORD_MAX])
 	return true;
 }
 
+/* Some writers put a colon after a section's name. */
+static void skip_colon(struct parser *parser)
+{
+	const char *at = parser->at;
+
+	while (at < parser->end && is_blank(*at))
+		at++;
+	if (at < parser->end && *at == ':')
+		parser->at = at + 1;
+}
+
 /* What follows on the line, without the colon and blanks around; cut to WORD_MAX - 1. */
 static void take_value(struct parser *parser, char value[WORD_MAX])
 {
@@ -308,8 +319,8 @@ static int parse_part(struct parser *parser, const char *key, bool *end)
 		*end = true;
 		return 0;
 	}
-	if (strstr(key, "_SECTION") != NULL && parser->at < parser->end && *parser->at == ':')
-		parser->at++;
+	if (strstr(key, "_SECTION") != NULL)
+		skip_colon(parser);
 	if (strcmp(key, "NODE_COORD_SECTION") == 0)
 		return parse_coordinates(parser);
 	if (strcmp(key, "EDGE_WEIGHT_SECTION") == 0)
