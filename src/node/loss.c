@@ -68,9 +68,10 @@ void loss_peer_down(struct node *node, struct node_id peer, int status)
 		return;
 	}
 	lose(node, peer,
-	     status == 0	     ? "it left without the other nodes"
-	     : status == -ECONNRESET ? "its process ended without dsm_finish(), or was killed"
-				     : strerror(-status));
+	     status == 0 ? "it left without the other nodes"
+	     : status == -ECONNRESET || status == -EHOSTDOWN
+		     ? "its process ended without dsm_finish(), or was killed"
+		     : strerror(-status));
 	forget(node, peer);
 }
 

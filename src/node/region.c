@@ -128,8 +128,8 @@ static int agree(struct node *node, int status)
 		return error;
 	text[sizeof(text) - 1] = '\0';
 	if (culprit != node->self.value)
-		error_set(-EIO, "on node %u: %s", culprit, text);
-	return (int)(-(-worst / 4096));
+		error_set(-EIO, "%s", text);
+	return error_prefix((int)(-(-worst / 4096)), "on node %u: ", culprit);
 }
 
 /* ---- opening ---- */
