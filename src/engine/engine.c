@@ -100,9 +100,10 @@ static int take_manager_message(struct engine *engine, struct node_id from,
 		return -EPROTO;
 	switch ((int)message->kind) {
 	case MSG_READ_REQUEST:
-		return directory_request(engine, from, &message->run, false);
 	case MSG_WRITE_REQUEST:
-		return directory_request(engine, from, &message->run, true);
+		home_touched(engine, page_id(message->run.page), from);
+		return directory_request(engine, from, &message->run,
+					 message->kind == MSG_WRITE_REQUEST);
 	case MSG_CONFIRM:
 		return directory_confirmed(engine, from, &message->run);
 	case MSG_FETCH_FAILED:

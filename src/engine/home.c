@@ -105,6 +105,12 @@ bool home_manager(struct engine *engine, struct page_id page, struct node_id *ma
 	return false;
 }
 
+void home_touched(struct engine *engine, struct page_id page, struct node_id toucher)
+{
+	if (engine->config.manager == MANAGER_CENTRAL)
+		decide(engine, page_unit(page), toucher, true);
+}
+
 void home_query(struct engine *engine, struct node_id from, const struct message_home_query *query)
 {
 	struct message message = { .kind = MSG_HOME_REPLY };

@@ -272,6 +272,10 @@ bool home_manager(struct engine *engine, struct page_id page, struct node_id *ma
  * may hear it here first.
  */
 bool home_adopt(struct engine *engine, struct page_id page);
+/* A node has asked this node, its manager, for a page: under a central manager the unit's home is
+ * decided now (a fixed one was found out by asking for the home). */
+void home_touched(struct engine *engine, struct page_id page, struct node_id toucher);
+
 int home_event(struct engine *engine, const struct event *event);
 void home_query(struct engine *engine, struct node_id from, const struct message_home_query *query);
 int home_reply(struct engine *engine, struct node_id from, const struct message_home_reply *reply);
