@@ -27,7 +27,8 @@
 
 #define RETRY_NS 2000000u
 #define GUESTS_EXTRA 16u
-#define NAMES_MAX 16u /* missing ranks that an error text lists */
+#define NAMES_MAX 16u	 /* missing ranks that an error text lists */
+#define REFUSALS_MAX 16u /* lines about strangers; more of them are counted only */
 
 /* The way to one lower rank. */
 struct dial {
@@ -53,6 +54,7 @@ struct attempt {
 	struct guest *guests; /* guest_count */
 	unsigned int guest_count;
 	uint64_t arrivals;
+	unsigned int refusals;
 	struct pollfd *waits; /* listener, dials, guests */
 };
 
@@ -152,11 +154,18 @@ static void guest_drop(struct guest *guest, int reason, const struct fabric *fab
 	guest->socket = -1;
 }
 
-static void guest_refuse(struct guest *guest, int reason, const struct fabric *fabric)
+/* Says so, but does not let strangers fill the log. */
+static void refusal_log(struct attempt *attempt, const struct guest *guest, const char *why)
 {
-	log_line(LOG_WARNING, "refused a connection from process %d: %s", (int)guest->pid,
-		 refusal_text(reason));
-	guest_drop(guest, reason, fabric);
+	if (attempt->refusals++ < REFUSALS_MAX)
+		log_line(LOG_WARNING, "refused a connection from process %d: %s", (int)guest->pid,
+			 why);
+}
+
+static void guest_refuse(struct attempt *attempt, struct guest *guest, int reason)
+{
+	refusal_log(attempt, guest, refusal_text(reason));
+	guest_drop(guest, reason, attempt->fabric);
 }
 
 /* A free place, or that of the guest who has waited longest. */
@@ -172,8 +181,7 @@ static struct guest *guest_place(struct attempt *attempt)
 		if (guest->since < oldest->since)
 			oldest = guest;
 	}
-	log_line(LOG_WARNING, "hung up on process %d, which connected and said nothing",
-		 (int)oldest->pid);
+	refusal_log(attempt, oldest, "it said nothing, and others came");
 	guest_drop(oldest, -EPIPE, attempt->fabric);
 	return oldest;
 }
@@ -194,7 +202,7 @@ static int guests_accept(struct attempt *attempt)
 		struct guest *guest = guest_place(attempt);
 		*guest = (struct guest){ .socket = socket, .since = ++attempt->arrivals };
 		if (!shm_socket_trusted(socket, &guest->pid))
-			guest_refuse(guest, -EPERM, fabric);
+			guest_refuse(attempt, guest, -EPERM);
 	}
 	return 0;
 }
@@ -210,9 +218,10 @@ static int hello_check(const struct fabric *fabric, const struct shm_record *hel
 	return fabric->peers[hello->rank].state == SHM_PEER_ABSENT ? 0 : -EADDRINUSE;
 }
 
-static void guest_welcome(struct fabric *fabric, struct guest *guest,
+static void guest_welcome(struct attempt *attempt, struct guest *guest,
 			  const struct shm_received *received)
 {
+	struct fabric *fabric = attempt->fabric;
 	struct shm_record welcome = record_make(fabric, SHM_WELCOME);
 	int fds[2] = { fabric->inbox_fd, fabric->doorbell };
 	int error = hello_check(fabric, &received->record);
@@ -220,7 +229,7 @@ static void guest_welcome(struct fabric *fabric, struct guest *guest,
 	if (error == 0 && received->fd_count > 0)
 		error = -EPROTO;
 	if (error != 0) {
-		guest_refuse(guest, error, fabric);
+		guest_refuse(attempt, guest, error);
 		return;
 	}
 	guest->rank = received->record.rank;
@@ -236,7 +245,7 @@ static int guest_join(struct attempt *attempt, struct guest *guest, struct shm_r
 	bool again = fabric->peers[guest->rank].state != SHM_PEER_ABSENT;
 
 	if (received->record.kind != SHM_DESCRIPTORS || again) {
-		guest_refuse(guest, again ? -EADDRINUSE : -EPROTO, fabric);
+		guest_refuse(attempt, guest, again ? -EADDRINUSE : -EPROTO);
 		shm_received_close(received);
 		return 0;
 	}
@@ -262,12 +271,12 @@ static int guest_service(struct attempt *attempt, struct guest *guest)
 		return 0;
 	}
 	if (error != 0) {
-		guest_refuse(guest, error, attempt->fabric);
+		guest_refuse(attempt, guest, error);
 		return 0;
 	}
 	if (guest->welcomed)
 		return guest_join(attempt, guest, &received);
-	guest_welcome(attempt->fabric, guest, &received);
+	guest_welcome(attempt, guest, &received);
 	shm_received_close(&received);
 	return 0;
 }
@@ -492,10 +501,12 @@ static void attempt_fini(struct attempt *attempt)
 
 		if (guest->socket < 0)
 			continue;
-		log_line(LOG_WARNING, "hung up on process %d, which connected and did not join",
-			 (int)guest->pid);
+		refusal_log(attempt, guest, "it did not join");
 		close(guest->socket);
 	}
+	if (attempt->refusals > REFUSALS_MAX)
+		log_line(LOG_WARNING, "refused %u more connections",
+			 attempt->refusals - REFUSALS_MAX);
 	free(attempt->dials);
 	free(attempt->guests);
 	free(attempt->waits);
