@@ -11,6 +11,7 @@
 set -u
 pergola=$1
 [[ $pergola == /* ]] || pergola=$PWD/$pergola
+manual=$(cd "$(dirname "$0")/../../docs/man" && pwd)/pergola.7
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -193,6 +194,14 @@ want_in out "credits          16  (environment; PERGOLA_CREDITS)"
 want_in out "secret           set  (environment"
 want_in out "manager          fixed  (default; PERGOLA_MANAGER)"
 grep -q 5555 out && fail "the secret is shown"
+
+begin "pergola(7) has every setting, with its variable"
+run info
+settings=$(sed -nE 's/^([a-z-]+) .*; (PERGOLA_[A-Z_]+)\)$/\1 Pq Ev \2/p' out)
+[[ $(wc -l <<<"$settings") -ge 18 ]] || fail "info lists only: $settings"
+while read -r setting; do
+	grep -qF ".It Cm $setting" "$manual" || fail "no \"$setting\" in $manual"
+done <<<"$settings"
 
 # ---- input and output ----
 
