@@ -309,7 +309,7 @@ static int start_error(const struct launch *launch, int error, enum spawn_step s
 
 static int start_one(struct launch *launch)
 {
-	int outputs[OUTPUT_STREAMS_PER_RANK];
+	int outputs[OUTPUT_STREAMS_PER_RANK] = { -1, -1 };
 	struct launch_rank *rank = &launch->ranks[launch->started];
 	struct spawn spawn = {
 		.rank = launch->started,
