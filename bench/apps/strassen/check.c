@@ -62,6 +62,7 @@ void check_product(struct check *check, const struct job *job)
 	double difference = 0;
 	double norm = 0;
 
+	job_fetch(job);
 	for (size_t i = 0; i < check->sizes.m; i++) {
 		const double *expected = check->reference + i * check->sizes.n;
 		const double *row = job_row(job, i);

@@ -478,6 +478,15 @@ void job_run(struct job *job)
 	barrier(job);
 }
 
+void job_fetch(const struct job *job)
+{
+	for (size_t node = 0; node < job->nodes; node++) {
+		size_t rows = strip_begin(job, node + 1) - strip_begin(job, node);
+
+		prefetch(job, job->strips[node], 2 * rows * 4 * job->block.n, DSM_READ);
+	}
+}
+
 const double *job_row(const struct job *job, size_t i)
 {
 	size_t half_rows = 2 * job->block.m;

@@ -74,6 +74,9 @@ void job_load(struct job *job, const double *a, const double *b);
 /* Multiplies. Collective when shared; the result stands when all nodes have returned. */
 void job_run(struct job *job);
 
+/* Asks for all of C to come to this node, which is about to read it. */
+void job_fetch(const struct job *job);
+
 /* Row i of C: n doubles. */
 const double *job_row(const struct job *job, size_t i);
 

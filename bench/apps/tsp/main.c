@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define NAME "tsp"
-#define DEPTH_DEFAULT 5u
+#define DEPTH_DEFAULT 4u
 #define SQUARE 1000.0 /* side of the field of random cities */
 
 static const char help[] =
@@ -29,7 +29,7 @@ static const char help[] =
 	"  -o, --output FILE  write the tour, as a TSPLIB tour file\n"
 	"  -R, --random N     N cities at random points of a square\n"
 	"  -s, --seed S       of the random points (1)\n"
-	"  -d, --depth D      share out tours that begin with up to D cities (5)\n"
+	"  -d, --depth D      share out tours that begin with up to D cities (4)\n"
 	"  -c, --cold         start the search without a tour, instead of with a good one\n"
 	"  -p, --plain        leave the weights unreduced: weak bounds, more work to share out\n"
 	"  -h, --help         print this\n"
@@ -217,45 +217,62 @@ static void worker_found(void *context, const struct tsp_tour *tour)
 	app_must(worker->app, queue_offer(&worker->shared->queue, tour), "queue_offer");
 }
 
-/* Takes prefixes until there are none: short ones are branched for all, long ones searched. */
-static void work(struct worker *worker, struct tsp_search *search)
+/* What a node has taken off the queue, and what came of it: see QUEUE_BATCH. */
+struct batch {
+	struct tsp_prefix prefix[QUEUE_BATCH];
+	struct tsp_prefix child[QUEUE_BATCH * TSP_CITIES_MAX];
+	size_t child_count;
+};
+
+/* Short prefixes are branched for all, long ones searched. */
+static void work_on(struct worker *worker, struct tsp_search *search, struct batch *batch,
+		    size_t count)
 {
-	struct tsp_prefix children[TSP_CITIES_MAX];
-	struct tsp_prefix prefix;
-	size_t count = 0;
+	batch->child_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct tsp_prefix *prefix = &batch->prefix[i];
+
+		if (prefix->bound >= worker_best(worker))
+			continue;
+		if (prefix->depth >= worker->depth)
+			tsp_search_below(search, prefix);
+		else
+			batch->child_count +=
+				tsp_expand(search, prefix, batch->child + batch->child_count);
+	}
+}
+
+/* Takes prefixes until there are none. */
+static void work(struct worker *worker, struct tsp_search *search, struct batch *batch)
+{
+	size_t nodes = (size_t)worker->app->nodes;
 	size_t kept = 0;
 	bool busy = false;
 
+	batch->child_count = 0;
 	for (;;) {
-		int result = queue_exchange(&worker->shared->queue, busy, children, count, &kept,
-					    &prefix);
+		int result = queue_exchange(&worker->shared->queue, nodes, busy, batch->child,
+					    batch->child_count, &kept, batch->prefix);
 
 		app_must(worker->app, result, "queue_exchange");
-		if (result == 0)
+		if (result == 0 && kept == batch->child_count)
 			return;
 		busy = true;
-		if (kept < count) {
-			for (; kept < count; kept++)
-				tsp_search_below(search, &children[kept]);
-			count = 0;
-		} else if (prefix.depth >= worker->depth) {
-			tsp_search_below(search, &prefix);
-			count = 0;
-		} else {
-			count = tsp_expand(search, &prefix, children);
-		}
+		for (; kept < batch->child_count; kept++)
+			tsp_search_below(search, &batch->child[kept]);
+		work_on(worker, search, batch, (size_t)result);
 	}
 }
 
 static void search_shared(struct app *app, const struct options *options, struct shared *shared,
-			  const struct tsp_problem *problem)
+			  const struct tsp_problem *problem, struct batch *batch)
 {
 	struct worker worker = { app, shared, (size_t)options->depth };
 	struct tsp_search search = {
 		.problem = problem, .best = worker_best, .found = worker_found, .context = &worker
 	};
 
-	work(&worker, &search);
+	work(&worker, &search, batch);
 	(void)__atomic_fetch_add(&shared->expanded, search.expanded, __ATOMIC_ACQ_REL);
 }
 
@@ -326,7 +343,8 @@ static void set_up(struct app *app, const struct options *options, struct shared
 	app_must(app, queue_init(&shared->queue, &first, &root), "queue_init");
 }
 
-static int run(const struct options *options, struct app *app, struct tsp_problem *problem)
+static int run(const struct options *options, struct app *app, struct tsp_problem *problem,
+	       struct batch *batch)
 {
 	int status = app->node == 0 ? get_instance(options, &problem->instance) : 0;
 
@@ -344,7 +362,7 @@ static int run(const struct options *options, struct app *app, struct tsp_proble
 		set_up(app, options, shared, &problem->instance);
 	app_must(app, dsm_barrier(), "dsm_barrier");
 	*problem = shared->problem;
-	search_shared(app, options, shared, problem);
+	search_shared(app, options, shared, problem, batch);
 	app_must(app, dsm_barrier(), "dsm_barrier");
 	if (app->node == 0)
 		status = report(options, app, shared, problem, app_seconds() - start);
@@ -368,13 +386,15 @@ int main(int argc, char **argv)
 	if (status != 0)
 		return status;
 	struct tsp_problem *problem = calloc(1, sizeof(*problem));
-	if (problem == NULL) {
+	struct batch *batch = malloc(sizeof(*batch));
+	if (problem == NULL || batch == NULL) {
 		app_say(NAME, "no memory");
 		status = APP_FAILED;
 	}
 	status = app_agree(&app, status);
 	if (status == 0)
-		status = run(&options, &app, problem);
+		status = run(&options, &app, problem, batch);
+	free(batch);
 	free(problem);
 	return app_leave(&app, status);
 }

@@ -77,29 +77,33 @@ int queue_init(struct queue *queue, const struct tsp_tour *first, const struct t
 	return result < 0 ? result : dsm_lock_init(BEST_LOCK(queue));
 }
 
-/* Waits, with the lock held, for a prefix or the end. Returns 1, 0, or a negative errno. */
-static int take_or_end(struct queue *queue, struct tsp_prefix *next)
+/* Waits, with the lock held, for prefixes or the end. Returns how many, or a negative errno. */
+static int take_or_end(struct queue *queue, size_t nodes, struct tsp_prefix *next)
 {
 	for (;;) {
 		drop_hopeless(queue);
-		if (queue->size > 0) {
-			*next = heap_pop(queue);
-			queue->busy++;
-			return 1;
-		}
+		if (queue->size > 0)
+			break;
 		if (queue->busy == 0)
 			return 0;
 		int result = dsm_cond_wait(CHANGED(queue), LOCK(queue));
 		if (result < 0)
 			return result;
 	}
+	size_t share = (size_t)queue->size / (2 * nodes);
+	size_t count = share < 1 ? 1 : share > QUEUE_BATCH ? QUEUE_BATCH : share;
+	for (size_t i = 0; i < count; i++)
+		next[i] = heap_pop(queue);
+	queue->busy++;
+	return (int)count;
 }
 
-int queue_exchange(struct queue *queue, bool was_busy, const struct tsp_prefix *children,
-		   size_t count, size_t *kept, struct tsp_prefix *next)
+int queue_exchange(struct queue *queue, size_t nodes, bool was_busy,
+		   const struct tsp_prefix *children, size_t count, size_t *kept,
+		   struct tsp_prefix next[QUEUE_BATCH])
 {
 	int result = dsm_lock(LOCK(queue));
-	int outcome = 1;
+	int taken = 0;
 
 	if (result < 0)
 		return result;
@@ -109,15 +113,15 @@ int queue_exchange(struct queue *queue, bool was_busy, const struct tsp_prefix *
 		heap_push(queue, &children[i]);
 	if (*kept == count) {
 		queue->busy -= was_busy ? 1 : 0;
-		outcome = take_or_end(queue, next);
+		taken = take_or_end(queue, nodes, next);
 	}
 	/* What was added is for others to take; when all is done, it is for others to see. */
-	if (*kept > 0 || outcome == 0)
+	if (*kept > 0 || (taken == 0 && *kept == count))
 		result = dsm_cond_broadcast(CHANGED(queue));
 	int unlocked = dsm_unlock(LOCK(queue));
-	if (outcome < 0 || result < 0)
-		return outcome < 0 ? outcome : result;
-	return unlocked < 0 ? unlocked : outcome;
+	if (taken < 0 || result < 0)
+		return taken < 0 ? taken : result;
+	return unlocked < 0 ? unlocked : taken;
 }
 
 int64_t queue_best(const struct queue *queue)

@@ -8,6 +8,11 @@
  * node is busy with a prefix, for only a busy node can add one. The best tour has a lock of its own
  * and stands on pages of its own; its length is also read without the lock, on every step of the
  * search: a read of a page that every node keeps a copy of until the length changes.
+ *
+ * A node takes several prefixes at a time while there are plenty, and fewer as they run out (a
+ * fraction of what is left for each node, as in guided self-scheduling: Polychronopoulos and Kuck,
+ * IEEE Transactions on Computers C-36(12), 1987), because each visit to the queue costs a lock and
+ * the transfer of its pages.
  */
 #ifndef APPS_TSP_QUEUE_H
 #define APPS_TSP_QUEUE_H
@@ -16,6 +21,9 @@
 
 /* Prefixes in the queue at most. A node whose children find no room searches them itself. */
 #define QUEUE_CAPACITY 8192u
+
+/* Prefixes that a node takes at a time at most. */
+#define QUEUE_BATCH 32u
 
 struct queue_entry {
 	int64_t bound;
@@ -37,13 +45,14 @@ struct queue {
 int queue_init(struct queue *queue, const struct tsp_tour *first, const struct tsp_prefix *root);
 
 /*
- * Ends this node's work on a prefix (if `was_busy`), adds the `count` prefixes that came of it, and
- * takes the next. Returns 1 with a prefix, 0 at the end of the search, or a negative errno. What
- * found no room, `children[*kept ..]`, the caller must search itself: then nothing is taken, and it
- * is still busy (returns 1, *kept < count).
+ * Ends this node's work on the prefixes it had (if `was_busy`), adds the `count` that came of them,
+ * and takes up to QUEUE_BATCH others, for `nodes` nodes in all. Returns how many, 0 at the end of
+ * the search, or a negative errno. What found no room, `children[*kept ..]`, the caller must search
+ * itself: then nothing is taken and it is still busy (returns 0, *kept < count).
  */
-int queue_exchange(struct queue *queue, bool was_busy, const struct tsp_prefix *children,
-		   size_t count, size_t *kept, struct tsp_prefix *next);
+int queue_exchange(struct queue *queue, size_t nodes, bool was_busy,
+		   const struct tsp_prefix *children, size_t count, size_t *kept,
+		   struct tsp_prefix next[QUEUE_BATCH]);
 
 /* The best tour's length, without the lock. */
 int64_t queue_best(const struct queue *queue);
