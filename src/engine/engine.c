@@ -301,9 +301,9 @@ bool engine_quiet(const struct engine *engine)
 	       !directory_repairing(engine) && sync_quiet(engine);
 }
 
-bool engine_pages_pending(const struct engine *engine)
+bool engine_threads_waiting(const struct engine *engine)
 {
-	return engine->pending_count > 0;
+	return engine->waited_count > 0;
 }
 
 const struct engine_stats *engine_stats(const struct engine *engine)

@@ -186,7 +186,8 @@ struct engine *engine_init(void *memory, const struct engine_config *config);
 /*
  * Takes one event; appends commands. Returns 0; -EAGAIN: a local request (EV_FAULT, EV_PREFETCH and
  * calls) found a table full: offer it again after other events; -EPROTO: the peer broke the
- * protocol (treat it as lost). Nothing has changed when it is not 0.
+ * protocol (treat it as lost). Nothing has changed after -EAGAIN; after -EPROTO a part of a run may
+ * have been taken, and the commands are to be carried out all the same.
  */
 int engine_step(struct engine *engine, const struct event *event, struct commands *commands);
 
@@ -194,9 +195,8 @@ int engine_step(struct engine *engine, const struct event *event, struct command
  */
 uint64_t engine_timer_ns(const struct engine *engine);
 
-/* True while pages have been asked for and are not here yet: threads of this node may wait for
- * them. */
-bool engine_pages_pending(const struct engine *engine);
+/* True while a thread of this node waits for a page that has been asked for. */
+bool engine_threads_waiting(const struct engine *engine);
 
 /* True when all has come to rest: no request, transaction or call is under way here. */
 bool engine_quiet(const struct engine *engine);

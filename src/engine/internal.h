@@ -45,7 +45,8 @@ struct page_entry {
 	uint32_t held_until; /* low bits of microseconds, rounded up */
 	uint8_t state;	     /* enum page_state */
 	uint8_t pending;     /* enum page_pending */
-	uint8_t zero[2];
+	uint8_t waited;	     /* 1: a thread has faulted on the page that is pending */
+	uint8_t zero;
 };
 
 static_assert(sizeof(struct page_entry) == 16, "one page costs 16 bytes");
@@ -74,7 +75,9 @@ enum directory_state {
  * page mapped, or has been granted it.
  */
 struct directory_entry {
-	uint64_t version;
+	uint64_t version : 48;
+	/* Node id + 1: it gave up its copy for the write under way, and its frame has `version`. */
+	uint64_t spare : 16;
 	uint32_t granted; /* requests granted and not confirmed: index + 1, linked */
 	uint32_t
 		waiting_head; /* requests not granted: index + 1, linked, first come first served */
@@ -86,13 +89,14 @@ struct directory_entry {
 
 #define DIRECTORY_EXCLUSIVE 1u /* the owner may be writing */
 #define DIRECTORY_LOST 2u      /* the only copy went down with its owner */
+#define DIRECTORY_ORPHANED 4u  /* INVALIDATING for a writer that is lost */
 
 /* A page request at its manager, from its arrival until it is confirmed or refused. */
 struct request {
 	struct page_id page;
 	struct node_id node;
 	bool write;
-	bool used;
+	uint8_t tries; /* other copies it was sent to */
 	uint32_t next; /* index + 1 */
 };
 
@@ -156,6 +160,7 @@ struct engine {
 
 	struct page_entry *pages;
 	uint32_t pending_count; /* pages with pending != PENDING_NONE */
+	uint32_t waited_count;	/* of those, pages with `waited` */
 	struct deferral *deferrals;
 	uint32_t deferral_head;
 	uint32_t deferral_count;

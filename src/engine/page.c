@@ -20,8 +20,11 @@ static void set_pending(struct engine *engine, struct page_entry *entry, enum pa
 {
 	if (entry->pending == PENDING_NONE && pending != PENDING_NONE)
 		engine->pending_count++;
-	if (entry->pending != PENDING_NONE && pending == PENDING_NONE)
+	if (entry->pending != PENDING_NONE && pending == PENDING_NONE) {
 		engine->pending_count--;
+		engine->waited_count -= entry->waited;
+		entry->waited = 0;
+	}
 	entry->pending = (uint8_t)pending;
 }
 
@@ -82,6 +85,14 @@ static void count_fault(struct engine *engine, const struct page_entry *entry, b
 		engine->stats.write_faults++;
 }
 
+static void note_waiting(struct engine *engine, struct page_entry *entry)
+{
+	if (entry->pending == PENDING_NONE || entry->waited)
+		return;
+	entry->waited = 1;
+	engine->waited_count++;
+}
+
 int page_fault(struct engine *engine, const struct event *event)
 {
 	struct page_id page = event->fault.run.page;
@@ -96,13 +107,15 @@ int page_fault(struct engine *engine, const struct event *event)
 			  engine->config.self);
 		return 0;
 	}
-	if (entry->pending != PENDING_NONE)
-		return 0; /* the thread runs when the page comes; a store to a READ page faults
-			     again */
-	if (engine->pending_count >= engine->config.page_requests)
-		return -EAGAIN;
-	count_fault(engine, entry, event->fault.write);
-	ask(engine, page, event->fault.write);
+	if (entry->pending == PENDING_NONE) {
+		if (engine->pending_count >= engine->config.page_requests)
+			return -EAGAIN;
+		count_fault(engine, entry, event->fault.write);
+		ask(engine, page, event->fault.write);
+	}
+	/* The thread runs when the page comes; one that stores to a page for reading faults again.
+	 */
+	note_waiting(engine, entry);
 	return 0;
 }
 
@@ -299,7 +312,10 @@ int page_recalled(struct engine *engine, struct node_id from, const struct messa
 	return 0;
 }
 
-/* Row "hold time over". Deferrals are due nearly in order; a later one waits for the head. */
+/*
+ * Row "hold time over". Deferrals are due nearly in order; a later one waits for the head. One for
+ * a manager that is lost by now is dropped: nobody would get what is taken away here.
+ */
 void page_timer(struct engine *engine)
 {
 	while (engine->deferral_count > 0) {
@@ -309,7 +325,8 @@ void page_timer(struct engine *engine)
 			return;
 		engine->deferral_head = (engine->deferral_head + 1) % DEFERRALS_MAX;
 		engine->deferral_count--;
-		recall_now(engine, deferral.page, deferral.manager, deferral.downgrade);
+		if (!engine_down(engine, deferral.manager))
+			recall_now(engine, deferral.page, deferral.manager, deferral.downgrade);
 	}
 }
 

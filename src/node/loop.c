@@ -226,7 +226,7 @@ static uint64_t patience_ns(const struct node *node)
 {
 	if (node->loop_spin_ns > 0)
 		return node->loop_spin_ns;
-	return engine_pages_pending(node->engine) ? node->wait_spin_ns : 0;
+	return engine_threads_waiting(node->engine) ? node->wait_spin_ns : 0;
 }
 
 void *loop_main(void *argument)
