@@ -6,6 +6,8 @@
  *   - EXCLUSIVE: no node but the owner has the page mapped, and the owner may be writing it;
  *   - every node that has the page mapped, or has been granted it, is in the copy set;
  *   - state QUIET: no recall and no write grant is out; read grants may be;
+ *   - DOWNGRADING and INVALIDATING end when all who were told have answered or are lost, whatever
+ *     becomes of who asked;
  *   - the old owner keeps its frame as it is until the new owner has confirmed.
  * Requests are served first come, first served; reads next to each other in the queue run at once.
  */
@@ -13,6 +15,12 @@
 
 /* Pages the repair after a loss looks at in one step, unless it has much to say sooner. */
 #define REPAIR_PAGES 65536u
+
+/*
+ * Copies that a requester is sent to after the owner's could not be read, before it is refused. The
+ * nodes it cannot reach are mostly lost, and this node is about to hear of it.
+ */
+#define FETCH_TRIES_MAX 32u
 
 static struct directory_entry *entry_of(const struct engine *engine, struct page_id page)
 {
@@ -123,9 +131,10 @@ static uint32_t granted_take(struct engine *engine, struct directory_entry *entr
 
 /* ---- serving ---- */
 
-static void grant(struct engine *engine, struct directory_entry *entry, struct page_id page)
+/* Hands out a request that is in no list; the bytes are in the frame of `source`. */
+static void grant(struct engine *engine, struct directory_entry *entry, uint32_t link,
+		  struct node_id source)
 {
-	uint32_t link = waiting_pop(engine, entry);
 	struct request *request = request_at(engine, link);
 
 	request->next = entry->granted;
@@ -133,8 +142,12 @@ static void grant(struct engine *engine, struct directory_entry *entry, struct p
 	bitset_set(holders_of(entry), request->node.value);
 	if (request->write)
 		entry->state = DIRECTORY_WRITE_GRANTED;
-	emit_grant(engine, request->node, request->write, page, owner_of(engine, entry),
-		   entry->version);
+	emit_grant(engine, request->node, request->write, request->page, source, entry->version);
+}
+
+static void grant_next(struct engine *engine, struct directory_entry *entry)
+{
+	grant(engine, entry, waiting_pop(engine, entry), owner_of(engine, entry));
 }
 
 /* Row "read request". True when it was granted. */
@@ -149,7 +162,7 @@ static bool serve_read(struct engine *engine, struct directory_entry *entry, str
 		return false;
 	}
 	set_flag(entry, DIRECTORY_EXCLUSIVE, false);
-	grant(engine, entry, page);
+	grant_next(engine, entry);
 	return true;
 }
 
@@ -170,7 +183,7 @@ static void serve_write(struct engine *engine, struct directory_entry *entry, st
 	const uint64_t *holders = holders_of(entry);
 
 	if (!others_hold(engine, entry, writer)) {
-		grant(engine, entry, page);
+		grant_next(engine, entry);
 		return;
 	}
 	entry->state = DIRECTORY_INVALIDATING;
@@ -180,6 +193,23 @@ static void serve_write(struct engine *engine, struct directory_entry *entry, st
 			emit_run(engine, node_id((unsigned int)node), MSG_INVALIDATE, page,
 				 node_id(0));
 	}
+}
+
+/* INVALIDATING: has everybody answered? */
+static bool all_invalidated(struct engine *engine, struct directory_entry *entry)
+{
+	if (flag(entry, DIRECTORY_ORPHANED))
+		return bitset_empty(holders_of(entry), engine->set_words);
+	return !others_hold(engine, entry, request_at(engine, entry->waiting_head)->node);
+}
+
+/* Row "invalidated", the last: the writer gets the page. */
+static void invalidation_over(struct engine *engine, struct directory_entry *entry)
+{
+	entry->state = DIRECTORY_QUIET;
+	if (!flag(entry, DIRECTORY_ORPHANED))
+		grant_next(engine, entry);
+	set_flag(entry, DIRECTORY_ORPHANED, false);
 }
 
 /* Row "lost": nobody has the bytes any more. */
@@ -195,12 +225,18 @@ static void refuse_all(struct engine *engine, struct directory_entry *entry, str
 }
 
 static void mend(struct engine *engine, struct directory_entry *entry);
+static bool owner_awaited(const struct engine *engine, const struct directory_entry *entry);
 
 /* Serves what can be served now. Called after every change to the entry. */
 static void pump(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
-	if (engine->any_down)
+	if (engine->any_down) {
 		mend(engine, entry);
+		if (owner_awaited(engine, entry))
+			return;
+	}
+	if (entry->state == DIRECTORY_INVALIDATING && all_invalidated(engine, entry))
+		invalidation_over(engine, entry);
 	while (entry->waiting_head != 0 && entry->state == DIRECTORY_QUIET) {
 		if (flag(entry, DIRECTORY_LOST)) {
 			refuse_all(engine, entry, page);
@@ -215,9 +251,6 @@ static void pump(struct engine *engine, struct directory_entry *entry, struct pa
 			return; /* readers are still fetching; their confirmations come first */
 		serve_write(engine, entry, page);
 	}
-	if (entry->state == DIRECTORY_INVALIDATING &&
-	    !others_hold(engine, entry, request_at(engine, entry->waiting_head)->node))
-		grant(engine, entry, page);
 }
 
 /* ---- messages ---- */
@@ -238,7 +271,6 @@ int directory_request(struct engine *engine, struct node_id from, const struct m
 			.page = page,
 			.node = from,
 			.write = write,
-			.used = true,
 		};
 		waiting_push(engine, entry, link);
 		pump(engine, entry, page);
@@ -258,6 +290,7 @@ static int confirmed(struct engine *engine, struct node_id from, struct page_id 
 		ASSERT(entry->state == DIRECTORY_WRITE_GRANTED);
 		entry->owner = (uint16_t)(from.value + 1u);
 		entry->version++;
+		entry->spare = 0;
 		entry->state = DIRECTORY_QUIET;
 		set_flag(entry, DIRECTORY_EXCLUSIVE, true);
 	}
@@ -277,13 +310,72 @@ int directory_confirmed(struct engine *engine, struct node_id from, const struct
 	return 0;
 }
 
+static bool is_granted(struct engine *engine, const struct directory_entry *entry, size_t node)
+{
+	for (uint32_t link = entry->granted; link != 0; link = request_at(engine, link)->next) {
+		if (request_at(engine, link)->node.value == node)
+			return true;
+	}
+	return false;
+}
+
 /*
- * Row "fetch failed": the requester could not read the owner's frame. If the owner is known to be
- * lost the request is tried again with what copies are left; if not, only that one connection is
- * broken, and the requester is told so.
+ * The first node from `from` on that has the current bytes for certain: it holds the page and its
+ * grant is confirmed. BITSET_NONE: none has.
  */
+static size_t confirmed_holder(struct engine *engine, struct directory_entry *entry, size_t from)
+{
+	const uint64_t *holders = holders_of(entry);
+	size_t node = bitset_next(holders, engine->set_words, from);
+
+	while (node != BITSET_NONE && is_granted(engine, entry, node))
+		node = bitset_next(holders, engine->set_words, node + 1);
+	return node;
+}
+
+/* Another node than `failed` whose frame has the bytes for certain: the next holder, or the spare.
+ */
+static size_t other_source(struct engine *engine, struct directory_entry *entry,
+			   struct node_id failed)
+{
+	size_t node = confirmed_holder(engine, entry, failed.value + 1u);
+
+	if (node == BITSET_NONE)
+		node = confirmed_holder(engine, entry, 0);
+	if (node != BITSET_NONE && node != failed.value)
+		return node;
+	if (entry->spare != 0 && entry->spare - 1u != failed.value)
+		return entry->spare - 1u;
+	return BITSET_NONE;
+}
+
+/*
+ * The requester has no way to `failed`, which is not known here to be lost (yet, or only that one
+ * connection is broken): it reads another copy. If there is none now, but some may be confirmed
+ * soon, it waits for those; else it is refused.
+ */
+static void fetch_elsewhere(struct engine *engine, struct directory_entry *entry, uint32_t link,
+			    struct node_id failed)
+{
+	struct request *request = request_at(engine, link);
+	struct page_id page = request->page;
+	size_t source = other_source(engine, entry, failed);
+
+	if (source != BITSET_NONE && request->tries < FETCH_TRIES_MAX) {
+		request->tries++;
+		grant(engine, entry, link, node_id((unsigned int)source));
+	} else if (entry->granted != 0) {
+		waiting_push_front(engine, entry, link);
+	} else {
+		emit_run(engine, request->node, MSG_REFUSE, page, failed);
+		request_release(engine, link);
+		pump(engine, entry, page);
+	}
+}
+
+/* Row "fetch failed": the requester could not read the frame that it was told to. */
 static int fetch_failed(struct engine *engine, struct node_id from, struct page_id page,
-			struct node_id owner)
+			struct node_id failed)
 {
 	struct directory_entry *entry = entry_of(engine, page);
 	uint32_t link = granted_take(engine, entry, from);
@@ -294,12 +386,11 @@ static int fetch_failed(struct engine *engine, struct node_id from, struct page_
 	if (entry->state == DIRECTORY_WRITE_GRANTED)
 		entry->state = DIRECTORY_QUIET;
 	set_flag(entry, DIRECTORY_EXCLUSIVE, false);
-	if (engine_down(engine, owner)) {
-		waiting_push_front(engine, entry, link);
-	} else {
-		emit_run(engine, from, MSG_REFUSE, page, owner);
-		request_release(engine, link);
+	if (!engine_down(engine, failed)) {
+		fetch_elsewhere(engine, entry, link, failed);
+		return 0;
 	}
+	waiting_push_front(engine, entry, link);
 	pump(engine, entry, page);
 	return 0;
 }
@@ -333,6 +424,8 @@ static int recalled(struct engine *engine, struct node_id from, struct page_id p
 			return -EPROTO;
 		bitset_clear(holders_of(entry), from.value);
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
+		if (!node_equal(from, owner_of(engine, entry)))
+			entry->spare = (uint16_t)(from.value + 1u);
 	}
 	pump(engine, entry, page);
 	return 0;
@@ -351,15 +444,6 @@ int directory_recalled(struct engine *engine, struct node_id from, const struct 
 }
 
 /* ---- loss ---- */
-
-static bool is_granted(struct engine *engine, const struct directory_entry *entry, size_t node)
-{
-	for (uint32_t link = entry->granted; link != 0; link = request_at(engine, link)->next) {
-		if (request_at(engine, link)->node.value == node)
-			return true;
-	}
-	return false;
-}
 
 /* Frees the requests of lost nodes in one list; true when its head was one of them. */
 static bool drop_requests(struct engine *engine, uint32_t *list)
@@ -392,31 +476,44 @@ static void waiting_find_tail(struct engine *engine, struct directory_entry *ent
 		entry->waiting_tail = link;
 }
 
-/* A node that has the current bytes for certain: it holds the page and its grant is confirmed. */
-static size_t confirmed_holder(struct engine *engine, struct directory_entry *entry)
-{
-	const uint64_t *holders = holders_of(entry);
-	size_t node = bitset_next(holders, engine->set_words, 0);
-
-	while (node != BITSET_NONE && is_granted(engine, entry, node))
-		node = bitset_next(holders, engine->set_words, node + 1);
-	return node;
-}
-
-/* The owner is lost: another holder takes its place, if one has the bytes. */
+/* The owner is lost: another node takes its place, if one has the bytes. */
 static void replace_owner(struct engine *engine, struct directory_entry *entry)
 {
-	size_t heir = confirmed_holder(engine, entry);
+	size_t heir = confirmed_holder(engine, entry, 0);
 
 	if (entry->version == 0) {
 		entry->owner = 0; /* never written: every node's frame is right */
-	} else if (!flag(entry, DIRECTORY_EXCLUSIVE) && heir != BITSET_NONE) {
+	} else if (heir != BITSET_NONE) {
 		entry->owner = (uint16_t)(heir + 1);
+	} else if (entry->spare != 0) {
+		entry->owner = entry->spare;
+		entry->spare = 0;
 	} else if (entry->granted == 0) {
 		set_flag(entry, DIRECTORY_LOST, true);
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
+		set_flag(entry, DIRECTORY_ORPHANED, false);
+		entry->state = DIRECTORY_QUIET;
 	}
 	/* else: a grant is out whose fetch may have been in time; its answer decides */
+}
+
+/* Is it open who has the page now that its owner is lost? Nothing is served until it is known. */
+static bool owner_awaited(const struct engine *engine, const struct directory_entry *entry)
+{
+	return !flag(entry, DIRECTORY_LOST) && engine_down(engine, owner_of(engine, entry));
+}
+
+/* The requests of lost nodes go. */
+static void mend_requests(struct engine *engine, struct directory_entry *entry)
+{
+	drop_requests(engine, &entry->granted);
+	if (entry->state == DIRECTORY_WRITE_GRANTED && entry->granted == 0) {
+		entry->state = DIRECTORY_QUIET; /* the old owner still has the bytes */
+		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
+	}
+	if (drop_requests(engine, &entry->waiting_head) && entry->state == DIRECTORY_INVALIDATING)
+		set_flag(entry, DIRECTORY_ORPHANED, true);
+	waiting_find_tail(engine, entry);
 }
 
 /* Row "peer down": makes one entry right for the nodes that are left. Idempotent. */
@@ -426,16 +523,10 @@ static void mend(struct engine *engine, struct directory_entry *entry)
 
 	for (size_t i = 0; i < engine->set_words; i++)
 		holders[i] &= ~engine->down[i];
-	if (drop_requests(engine, &entry->granted) && entry->state == DIRECTORY_WRITE_GRANTED &&
-	    entry->granted == 0) {
-		entry->state = DIRECTORY_QUIET; /* the old owner still has the bytes */
-		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
-	}
-	if (drop_requests(engine, &entry->waiting_head) && entry->state == DIRECTORY_INVALIDATING)
-		entry->state = DIRECTORY_QUIET; /* nobody waits for these invalidations now */
-	waiting_find_tail(engine, entry);
-	if (entry->owner == 0 || !engine_down(engine, owner_of(engine, entry)) ||
-	    flag(entry, DIRECTORY_LOST))
+	if (entry->spare != 0 && engine_down(engine, node_id(entry->spare - 1u)))
+		entry->spare = 0;
+	mend_requests(engine, entry);
+	if (!owner_awaited(engine, entry))
 		return;
 	if (entry->state == DIRECTORY_DOWNGRADING)
 		entry->state = DIRECTORY_QUIET;
@@ -465,7 +556,7 @@ void directory_repair(struct engine *engine)
 		if (entry->owner != 0 || entry->granted != 0 || entry->waiting_head != 0 ||
 		    !bitset_empty(holders_of(entry), engine->set_words))
 			pump(engine, entry, page);
-		if (engine->out->count > COMMANDS_MAX / 2 || engine->loop_count > 64)
+		if (engine->out->count > COMMANDS_MAX / 2 || engine->loop_count > RUN_MAX)
 			return;
 	}
 }

@@ -2,8 +2,8 @@
 /*
  * Commands and messages out of the engine. Neighbouring pages that go the same way join into one
  * run: a message joins the latest one to the same peer, so that the order in which a peer sees
- * messages is the order in which they were emitted; a pager command joins the latest pager command, if
- * that is of its kind, so that what happens to one page happens in the order of emission; a read
+ * messages is the order in which they were emitted; a pager command joins the latest pager command,
+ * if that is of its kind, so that what happens to one page happens in the order of emission; a read
  * joins the latest read.
  */
 #include "engine/internal.h"

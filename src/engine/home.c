@@ -82,7 +82,8 @@ bool home_adopt(struct engine *engine, struct page_id page)
 		return false; /* what node 0 has not decided, nobody can know */
 	entry->home = (uint16_t)(engine->config.self.value + 1u);
 	if (entry->queried) {
-		/* The pages that wait for node 0's answer have it now; node 0 may be lost by then. */
+		/* The pages that wait for node 0's answer have it now; node 0 may be lost by then.
+		 */
 		entry->queried = 0;
 		page_home_known(engine, page_unit(page));
 	}
