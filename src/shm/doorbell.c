@@ -34,6 +34,16 @@ void shm_doorbell_ring(struct fabric *fabric, struct shm_peer *peer)
 	(void)written;
 }
 
+/* The bits of a ready word that stand for ranks of this job. */
+static uint64_t ranks_of(const struct fabric *fabric, size_t word)
+{
+	unsigned int in_last = fabric->node_count % 64;
+
+	if (word + 1 < fabric->words || in_last == 0)
+		return ~UINT64_C(0);
+	return (UINT64_C(1) << in_last) - 1;
+}
+
 void shm_doorbell_collect(struct fabric *fabric)
 {
 	for (size_t i = 0; i < fabric->words; i++) {
@@ -42,7 +52,8 @@ void shm_doorbell_collect(struct fabric *fabric)
 		if (atomic_load_explicit(word, memory_order_relaxed) == 0)
 			continue;
 		/* Partner: the fence in shm_doorbell_ring(). */
-		fabric->pending[i] |= atomic_exchange_explicit(word, 0, memory_order_seq_cst);
+		uint64_t bits = atomic_exchange_explicit(word, 0, memory_order_seq_cst);
+		fabric->pending[i] |= bits & ranks_of(fabric, i);
 	}
 }
 

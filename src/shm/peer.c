@@ -71,9 +71,12 @@ void shm_peer_drain(struct fabric *fabric, struct shm_peer *peer)
 	if (error == -EPIPE)
 		error = shm_inbox_left(peer) ? 0 : -EHOSTDOWN;
 	else if (error == -EMFILE)
-		log_line(LOG_ERROR, "no file descriptor left for a peer's memory; raise ulimit -n");
+		log_line(LOG_ERROR,
+			 "no file descriptor left for the memory of node %u, it is lost; "
+			 "raise ulimit -n",
+			 (unsigned int)(peer - fabric->peers));
 	else
-		log_line(LOG_ERROR, "node %u sent a record that means nothing",
+		log_line(LOG_ERROR, "node %u sent a record that means nothing; it is lost",
 			 (unsigned int)(peer - fabric->peers));
 	shm_peer_lose(fabric, peer, error);
 }
@@ -116,9 +119,10 @@ void shm_peer_lose(struct fabric *fabric, struct shm_peer *peer, int status)
 
 	if (peer->state != SHM_PEER_CONNECTED)
 		return;
-	if (status != 0)
-		log_line(LOG_WARNING, "node %zu (process %d) is lost: %s", p, (int)peer->pid,
-			 status == -EHOSTDOWN ? "it hung up without leaving" : strerror(-status));
+	/* Who decides on another status has said why. */
+	if (status == -EHOSTDOWN)
+		log_line(LOG_WARNING, "node %zu (process %d) is lost: it hung up without leaving",
+			 p, (int)peer->pid);
 	/* Explicitly: a forked child of this process may hold the socket open. */
 	epoll_ctl(fabric->epoll, EPOLL_CTL_DEL, peer->socket, NULL);
 	close(peer->socket);
