@@ -16,16 +16,16 @@
  *   - Messages arrive in the order they were sent, once, whole.
  *   - A one-sided operation and a message are not ordered, nor are two one-sided operations, but:
  *     a one-sided operation posted after an earlier one of the same peer has *completed* follows
- * it.
+ *     it.
  *   - fetch_add and compare_swap are atomic against each other on one word, from every node, this
  *     one included (when it also goes through the fabric); never against the CPU's own stores.
  *   - A read may see a concurrent write torn, in units no smaller than 8 aligned bytes.
  *
  * Loss
  *   - When a peer's process dies or leaves, every other node gets one FABRIC_PEER_DOWN for it,
- * after all its messages that did arrive and after the completions of operations posted to it. From
- *     then on operations to it return -EHOSTDOWN. A node that closed in order (close()) is reported
- *     with status 0, one that was lost with a negative status.
+ *     after all its messages that did arrive and after the completions of operations posted to
+ *     it. From then on operations to it return -EHOSTDOWN. A node that closed in order (close())
+ *     is reported with status 0, one that was lost with a negative status.
  */
 #ifndef PERGOLA_PORT_FABRIC_H
 #define PERGOLA_PORT_FABRIC_H
@@ -160,7 +160,9 @@ struct fabric_ops {
 
 	/*
 	 * Sends 1 .. FABRIC_MESSAGE_MAX bytes, copied before it returns. To a peer, never to
-	 * oneself. -EAGAIN: no credit now; a FABRIC_CREDIT event follows. -EHOSTDOWN.
+	 * oneself. -EAGAIN: no credit now; a FABRIC_CREDIT event follows. -EHOSTDOWN; -EINVAL: not
+	 * such a size or peer. Credit comes back when the receiver calls poll() again after the one
+	 * that returned the messages.
 	 */
 	int (*send)(struct fabric *fabric, struct node_id peer, const void *data, size_t bytes);
 
@@ -168,7 +170,7 @@ struct fabric_ops {
 	 * One-sided read and write of local.bytes (1 .. FABRIC_TRANSFER_MAX) bytes. A peer may be
 	 * this node itself. -EAGAIN: too many under way, try again after a poll() that returned a
 	 * completion. -EACCES, -EINVAL: refused at once (a backend may find out only later and
-	 * say it in the completion's status).
+	 * say it in the completion's status, and then may lose the peer over it). -EHOSTDOWN.
 	 */
 	int (*read)(struct fabric *fabric, const struct fabric_local *local,
 		    const struct fabric_remote *remote, uint64_t tag);
@@ -190,7 +192,8 @@ struct fabric_ops {
 
 	/*
 	 * Asks for the descriptor to become readable at the next event. Returns 1 if events are
-	 * there already (not armed: poll first), 0 if armed. poll() disarms.
+	 * there already, or the last poll() returned some (not armed: poll first), 0 if armed.
+	 * poll() disarms. The descriptor may also be readable for no event: then poll, arm again.
 	 */
 	int (*arm)(struct fabric *fabric);
 };
