@@ -13,6 +13,8 @@
  */
 #include "shm/doorbell.h"
 
+#include "shm/onesided.h"
+
 #include <unistd.h>
 
 void shm_doorbell_ring(struct fabric *fabric, struct shm_peer *peer)
@@ -76,6 +78,9 @@ int shm_doorbell_arm(struct fabric *fabric)
 	atomic_store_explicit(&fabric->inbox->sleeping, 1, memory_order_seq_cst);
 	/* Partner: the fetch_or in shm_doorbell_ring(). */
 	atomic_thread_fence(memory_order_seq_cst);
+	/* What they wait for may have been taken from a socket since the last poll(). */
+	if (fabric->deferred_count > 0)
+		shm_onesided_retry(fabric);
 	if (!events_waiting(fabric))
 		return 0;
 	shm_doorbell_disarm(fabric);

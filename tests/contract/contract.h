@@ -43,7 +43,7 @@ struct contract_options {
 /* Runs the cases; returns how many failed, or a negative errno value. */
 int contract_run(const struct fabric_ops *ops, const struct contract_options *options);
 
-/* As a program: [-n nodes] [-t limit-ms] [case]. Returns the exit status. */
+/* As a program: [-f(ragile)] [-n nodes] [-t limit-ms] [case]. Returns the exit status. */
 int contract_main(const struct fabric_ops *ops, const struct contract_case *extra,
 		  unsigned int extra_count, int argc, char **argv);
 

@@ -240,15 +240,18 @@ int contract_main(const struct fabric_ops *ops, const struct contract_case *extr
 	struct contract_options options = { .extra = extra, .extra_count = extra_count };
 	int option;
 
-	while ((option = getopt(argc, argv, "n:t:")) != -1) {
+	while ((option = getopt(argc, argv, "fn:t:")) != -1) {
 		unsigned long value = optarg != NULL ? strtoul(optarg, NULL, 10) : 0;
 
-		if (option == 'n' && value >= 2 && value <= CONTRACT_NODES_MAX) {
+		if (option == 'f') {
+			options.fragile = true;
+		} else if (option == 'n' && value >= 2 && value <= CONTRACT_NODES_MAX) {
 			options.node_count = (unsigned int)value;
 		} else if (option == 't' && value >= 1 && value <= 600000) {
 			options.limit_ms = (unsigned int)value;
 		} else {
-			fprintf(stderr, "usage: %s [-n nodes] [-t limit-ms] [case]\n", argv[0]);
+			fprintf(stderr, "usage: %s [-f] [-n nodes] [-t limit-ms] [case]\n",
+				argv[0]);
 			return 2;
 		}
 	}
