@@ -104,7 +104,7 @@ static uint32_t waiting_pop(struct engine *engine, struct directory_entry *entry
 	uint32_t link = entry->waiting_head;
 
 	entry->waiting_head = request_at(engine, link)->next;
-	if (entry->waiting_head == 0)
+	if (entry->waiting_head == 0 && !MUTANT(LOST_TAIL))
 		entry->waiting_tail = 0;
 	return link;
 }
@@ -169,10 +169,14 @@ static bool serve_read(struct engine *engine, struct directory_entry *entry, str
 static bool others_hold(struct engine *engine, struct directory_entry *entry, struct node_id node)
 {
 	const uint64_t *holders = holders_of(entry);
-	size_t first = bitset_next(holders, engine->set_words, 0);
+	size_t words = MUTANT(FIRST_WORD) ? 1 : engine->set_words;
+	size_t first = bitset_next(holders, words, 0);
 
 	if (first == node.value)
-		first = bitset_next(holders, engine->set_words, first + 1);
+		first = bitset_next(holders, words, first + 1);
+	if (MUTANT(SHARED_WRITE) && first != BITSET_NONE &&
+	    bitset_next(holders, words, first + 1) == BITSET_NONE)
+		return false;
 	return first != BITSET_NONE;
 }
 
@@ -247,7 +251,7 @@ static void pump(struct engine *engine, struct directory_entry *entry, struct pa
 				return;
 			continue;
 		}
-		if (entry->granted != 0)
+		if (entry->granted != 0 && !MUTANT(EAGER_WRITE))
 			return; /* readers are still fetching; their confirmations come first */
 		serve_write(engine, entry, page);
 	}
@@ -289,8 +293,8 @@ static int confirmed(struct engine *engine, struct node_id from, struct page_id 
 	if (request_at(engine, link)->write) {
 		ASSERT(entry->state == DIRECTORY_WRITE_GRANTED);
 		entry->owner = (uint16_t)(from.value + 1u);
-		entry->version++;
-		entry->spare = 0;
+		entry->version += !MUTANT(NO_VERSION);
+		entry->spare = MUTANT(OLD_SPARE) ? entry->spare : 0;
 		entry->state = DIRECTORY_QUIET;
 		set_flag(entry, DIRECTORY_EXCLUSIVE, true);
 	}
@@ -361,7 +365,7 @@ static void fetch_elsewhere(struct engine *engine, struct directory_entry *entry
 	struct page_id page = request->page;
 	size_t source = other_source(engine, entry, failed);
 
-	if (source != BITSET_NONE && request->tries < FETCH_TRIES_MAX) {
+	if (source != BITSET_NONE && request->tries < FETCH_TRIES_MAX && !MUTANT(HASTY_REFUSAL)) {
 		request->tries++;
 		grant(engine, entry, link, node_id((unsigned int)source));
 	} else if (entry->granted != 0) {
@@ -511,8 +515,11 @@ static void mend_requests(struct engine *engine, struct directory_entry *entry)
 		entry->state = DIRECTORY_QUIET; /* the old owner still has the bytes */
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
 	}
-	if (drop_requests(engine, &entry->waiting_head) && entry->state == DIRECTORY_INVALIDATING)
+	if (drop_requests(engine, &entry->waiting_head) && entry->state == DIRECTORY_INVALIDATING) {
 		set_flag(entry, DIRECTORY_ORPHANED, true);
+		if (MUTANT(DROPPED_WRITER))
+			entry->state = DIRECTORY_QUIET;
+	}
 	waiting_find_tail(engine, entry);
 }
 

@@ -126,7 +126,8 @@ static struct command *latest_page(struct engine *engine, enum command_kind kind
 		bool said = command->kind == CMD_SEND || command->kind == CMD_COMPLETE ||
 			    command->kind == CMD_FREE;
 
-		if (!said && (command->kind == CMD_READ) == (kind == CMD_READ))
+		if (MUTANT(OVERTAKING) ? command->kind == kind
+				       : !said && (command->kind == CMD_READ) == (kind == CMD_READ))
 			return command;
 	}
 	return NULL;

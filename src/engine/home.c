@@ -81,7 +81,7 @@ bool home_adopt(struct engine *engine, struct page_id page)
 	if (engine->config.self.value == 0)
 		return false; /* what node 0 has not decided, nobody can know */
 	entry->home = (uint16_t)(engine->config.self.value + 1u);
-	if (entry->queried) {
+	if (entry->queried && !MUTANT(DEAF_HOME)) {
 		/* The pages that wait for node 0's answer have it now; node 0 may be lost by then.
 		 */
 		entry->queried = 0;

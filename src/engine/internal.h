@@ -26,6 +26,33 @@
 #include <errno.h>
 #include <string.h>
 
+/*
+ * Planted bugs. tests/sim builds the engine with one of them at a time, and must find it; the
+ * library is built without any.
+ */
+enum mutant {
+	MUTANT_EARLY_ACK = 1,  /* an invalidation is acknowledged before the pager has done it */
+	MUTANT_STALE_GRANT,    /* a frame one version behind is taken for current */
+	MUTANT_NO_VERSION,     /* a write does not count as a new version */
+	MUTANT_EAGER_WRITE,    /* a write does not wait for readers that are still fetching */
+	MUTANT_SHARED_WRITE,   /* a write does not wait for the last reader to go */
+	MUTANT_FIRST_WORD,     /* of a copy set, only the first word is looked at */
+	MUTANT_LOST_TAIL,      /* a queue forgets who came after its last was served */
+	MUTANT_FORGOTTEN_HOLD, /* what waits for the hold time to end waits for ever */
+	MUTANT_OVERTAKING,     /* a pager command joins one before another about the page */
+	MUTANT_DEAF_HOME,      /* pages wait for a home that has become known otherwise */
+	MUTANT_DROPPED_WRITER, /* an invalidation is forgotten when its writer is lost */
+	MUTANT_HASTY_REFUSAL,  /* a failed fetch is refused though there are other copies */
+	MUTANT_OLD_SPARE,      /* a copy from before the latest write takes the owner's place */
+	MUTANT_LATE_COLLECT,   /* the end of a collective call after a loss is taken for a breach */
+};
+
+#ifdef PERGOLA_MUTANT
+#define MUTANT(name) (PERGOLA_MUTANT == MUTANT_##name)
+#else
+#define MUTANT(name) false
+#endif
+
 /* ---- page.c: this node's pages ---- */
 
 enum page_pending {

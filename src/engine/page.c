@@ -189,6 +189,8 @@ int page_granted(struct engine *engine, struct node_id from, const struct messag
 		struct page_id page = page_id(grant->page + i);
 		struct page_entry *entry = entry_of(engine, page);
 
+		if (MUTANT(STALE_GRANT) && entry->version + 1 == grant->versions[i])
+			entry->version = grant->versions[i];
 		if (entry->version == grant->versions[i]) {
 			engine->stats.pages_granted++;
 			complete(engine, page, from);
@@ -272,6 +274,8 @@ static void recall_now(struct engine *engine, struct page_id page, struct node_i
 	else
 		engine->stats.invalidations++;
 	emit_page(engine, downgrade ? CMD_DOWNGRADE : CMD_INVALIDATE, page, engine->config.self);
+	if (MUTANT(EARLY_ACK))
+		acknowledge(engine, manager, page, downgrade);
 }
 
 static bool defer(struct engine *engine, struct page_id page, struct node_id manager,
@@ -332,7 +336,7 @@ void page_timer(struct engine *engine)
 
 uint64_t page_timer_ns(const struct engine *engine)
 {
-	if (engine->deferral_count == 0)
+	if (engine->deferral_count == 0 || MUTANT(FORGOTTEN_HOLD))
 		return UINT64_MAX;
 	return engine->deferrals[engine->deferral_head].due_ns;
 }
@@ -346,6 +350,8 @@ void page_pager_done(struct engine *engine, const struct event *event)
 		ASSERT(home_known(engine, page, &manager));
 		ASSERT(engine->pager_count > 0);
 		engine->pager_count--;
+		if (MUTANT(EARLY_ACK))
+			continue;
 		acknowledge(engine, manager, page, event->pager.downgrade);
 	}
 }

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A cluster in one thread. The engines and the wire code are the real ones; network, pager, threads
+ * and time are here, and every choice among what could happen next comes from one seed. What is
+ * checked, and when, is in check.c.
+ *
+ *   world.c   a cluster from a seed; its life: work, come to rest, check, again
+ *   act.c     what can happen next, and the choice
+ *   net.c     channels of encoded messages, one-sided reads in pieces, crashes
+ *   node.c    one engine: events in, commands carried out; the simulated pager
+ *   thread.c  the program: loads, stores, prefetches, what a thread does next
+ *   call.c    calls: homes, collective calls, synchronisation objects, units of the heap
+ *   check.c   what must hold after every step, and at rest
+ *   trace.c   readable lines; failing
+ *   bag.c     unordered sets
+ */
+#ifndef PERGOLA_TESTS_SIM_H
+#define PERGOLA_TESTS_SIM_H
+
+#include "base/prng.h"
+#include "engine/engine.h"
+
+#define SIM_NODES_MAX 130u
+#define SIM_UNITS 4u
+#define SIM_PAGES (SIM_UNITS * UNIT_PAGES)
+#define SIM_THREADS_MAX 3u
+#define SIM_HOT_MAX 32u
+
+enum sim_mode {
+	MODE_PAGES = 0, /* a few nodes, nothing breaks */
+	MODE_LOSS,	/* a few nodes, some crash */
+	MODE_MANY,	/* more than 64 nodes: copy sets of several words */
+};
+
+/* ---- bag.c ---- */
+
+struct bag {
+	void *items;
+	size_t item_bytes;
+	size_t count;
+	size_t capacity;
+};
+
+void *bag_add(struct bag *bag); /* room for one more; pointers into the bag are void after it */
+void *bag_at(struct bag *bag, size_t index);
+void bag_remove(struct bag *bag, size_t index); /* the last one takes its place */
+void bag_clear(struct bag *bag);
+
+/* ---- what a world is made of ---- */
+
+/* A page's bytes: every store writes both halves, every copy moves one at a time. */
+struct frame {
+	uint64_t half[2];
+};
+
+struct packet {
+	struct packet *next;
+	size_t bytes;
+	unsigned char data[MESSAGE_MAX];
+};
+
+/* From one node to another: first in, first out. */
+struct channel {
+	struct packet *head;
+	struct packet *tail;
+	uint32_t count;
+	uint32_t place; /* in world.busy, + 1; 0: empty */
+};
+
+/* A one-sided read under way. */
+struct read_op {
+	struct node_id node;
+	struct node_id peer;
+	struct run run;
+	uint32_t halves; /* copied so far */
+	bool fails;
+};
+
+/* A CMD_INVALIDATE or CMD_DOWNGRADE whose EV_PAGER_DONE is still to come. */
+struct pager_op {
+	struct node_id node;
+	struct run run;
+	bool downgrade;
+	bool applied;
+};
+
+struct fault {
+	struct node_id node;
+	struct page_id page;
+	bool write;
+};
+
+/* A survivor that has not heard of a loss. */
+struct notice {
+	struct node_id dead;
+	struct node_id survivor;
+};
+
+enum thread_state {
+	THREAD_IDLE = 0,
+	THREAD_ACCESS, /* about to load or store */
+	THREAD_FAULTED,
+	THREAD_CALL,
+};
+
+enum thread_call {
+	CALL_HOME = 1,
+	CALL_COLLECT,
+	CALL_ACQUIRE, /* of thread.object */
+	CALL_RELEASE,
+	CALL_ENLIST,
+	CALL_SIGNAL, /* waits to be signalled */
+	CALL_NOTIFY,
+	CALL_BARRIER,
+	CALL_ALLOC,
+	CALL_UNITS_FREE,
+};
+
+/* Synchronisation objects of every world. */
+enum object_name {
+	OBJECT_LOCK = 0,
+	OBJECT_OTHER_LOCK,
+	OBJECT_RWLOCK,
+	OBJECT_SEM,
+	OBJECT_COND,
+	OBJECT_BARRIER,
+	OBJECT_COUNT,
+};
+
+/* Who is inside, from the completion of the acquisition to the beginning of the release. */
+struct object {
+	unsigned int writers; /* or holders of a semaphore */
+	unsigned int readers;
+	bool writer_dead; /* crashed inside */
+	bool reader_dead;
+};
+
+/* A passing of the barrier. */
+struct passing {
+	uint32_t left;
+	uint32_t ones;
+};
+
+#define PASSINGS_MAX 64u
+
+struct unit {
+	bool allocated;
+	uint16_t superblock_of; /* node id + 1 */
+	uint32_t first_count;	/* of an allocation that starts here; 0: none does */
+	uint64_t frees_sent;	/* sums of block offsets */
+	uint64_t frees_seen;
+};
+
+struct thread {
+	enum thread_state state;
+	enum thread_call call;
+	struct page_id page;
+	bool write;
+	uint64_t token;
+	uint64_t signal; /* token of the signal waited for, 0: none */
+	bool inside;	 /* of `object` */
+	bool inside_read;
+	enum object_name object;
+	unsigned int accesses_left; /* inside */
+};
+
+struct node {
+	struct engine *engine;
+	void *memory;
+	size_t memory_bytes;
+	bool alive;
+	uint32_t collect_entered;
+	uint32_t barrier_entered;
+	uint8_t mapping[SIM_PAGES]; /* enum page_state: what the pager shows */
+	bool refused[SIM_PAGES];
+	struct frame frames[SIM_PAGES];
+	struct thread threads[SIM_THREADS_MAX];
+};
+
+/* What must be true of a page, whoever holds it. */
+struct model {
+	uint64_t latest;  /* the value of the latest store */
+	uint64_t before;  /* the value when the latest writer got the page */
+	bool undecided;	  /* that writer crashed: `before`, or the page is lost */
+	bool must_refuse; /* ... and its manager knew that it was writing: lost */
+	bool lost;	  /* its manager has given it up */
+	uint32_t writers;
+	uint32_t readers;
+};
+
+enum action {
+	ACT_DELIVER = 0,
+	ACT_READ,
+	ACT_PAGER,
+	ACT_FAULT,
+	ACT_THREAD,
+	ACT_TIMER,
+	ACT_NOTICE,
+	ACT_NOISE,
+	ACT_END,
+};
+
+struct world {
+	uint64_t seed;
+	enum sim_mode mode;
+	bool trace;
+	struct prng prng;
+
+	/* From the seed. */
+	unsigned int node_count;
+	unsigned int thread_count; /* of each node */
+	enum manager_kind manager;
+	uint64_t hold_ns;
+	uint32_t page_requests;
+	unsigned int rounds;
+	unsigned int steps_per_round;
+	unsigned int crashes_left;
+	unsigned int weight[ACT_END];
+	unsigned int percent_store;
+	unsigned int percent_prefetch;
+	unsigned int percent_slow_pager;
+	unsigned int percent_sync;
+	unsigned int percent_heap;
+	unsigned int sem_value;
+	bool heap;
+	struct page_id hot[SIM_HOT_MAX];
+	unsigned int hot_count;
+	struct run window; /* adjacent pages that prefetches ask for */
+
+	/* The state. */
+	struct node *nodes;
+	struct channel *channels; /* [from * node_count + to] */
+	struct bag busy;	  /* of uint32_t: channels with packets */
+	struct bag reads;
+	struct bag pager_ops;
+	struct bag faults;
+	struct bag notices;
+	struct packet *spare_packets;
+	struct model pages[SIM_PAGES];
+	uint16_t homes[SIM_UNITS]; /* as first told to anybody; HOME_UNKNOWN before */
+	struct commands commands;
+	uint64_t now_ns;
+	uint64_t step;
+	uint64_t stores;
+	uint64_t calls;
+	uint32_t collect_goal;
+	uint32_t barrier_goal;
+	uint32_t waiting_count; /* threads that wait for a signal, or are about to */
+	struct passing passings[PASSINGS_MAX];
+	struct object objects[OBJECT_COUNT];
+	struct unit units[SIM_UNITS];
+	unsigned int dead_count;
+	bool resting; /* no new work */
+
+	/* For the report. */
+	uint64_t loads_checked;
+	uint64_t refused;
+	uint64_t avoidable_losses;
+};
+
+static inline struct node *node_at(struct world *world, struct node_id id)
+{
+	return &world->nodes[id.value];
+}
+
+static inline bool chance(struct world *world, unsigned int percent)
+{
+	return prng_below(&world->prng, 100) < percent;
+}
+
+static inline unsigned int below(struct world *world, size_t limit)
+{
+	return (unsigned int)prng_below(&world->prng, limit);
+}
+
+/* ---- world.c ---- */
+
+/* Lives one seed from beginning to end; a failure ends the process. `world` keeps its memory. */
+void world_run(struct world *world, enum sim_mode mode, uint64_t seed, bool trace);
+void world_free(struct world *world);
+
+/* ---- act.c ---- */
+
+/* Lets one thing happen. False when nothing can: the world is at rest. */
+bool act(struct world *world);
+
+/* ---- net.c ---- */
+
+void net_send(struct world *world, struct node_id from, struct node_id to,
+	      const struct message *message);
+void net_deliver(struct world *world);
+void net_read(struct world *world, struct node_id node, struct node_id peer, struct run run);
+void net_read_step(struct world *world);
+bool net_notice_ready(struct world *world, size_t index);
+void net_notice(struct world *world, size_t index);
+void net_crash(struct world *world);
+void net_clear(struct world *world);
+
+/* ---- node.c ---- */
+
+/* One engine_step(), and its commands. Returns 0 or -EAGAIN. */
+int node_step(struct world *world, struct node_id id, struct event *event);
+void node_pager_step(struct world *world);
+void node_fault_step(struct world *world);
+void node_set_mapping(struct world *world, struct node_id id, struct page_id page,
+		      enum page_state mapping);
+
+/* ---- thread.c ---- */
+
+bool thread_runnable(const struct world *world, const struct node *node,
+		     const struct thread *thread);
+void thread_step(struct world *world, struct node_id id, struct thread *thread);
+void thread_access(struct world *world, struct thread *thread, struct page_id page, bool write);
+void thread_page_event(struct world *world, struct node_id id, struct page_id page, bool failed);
+struct page_id thread_hot_page(struct world *world, struct node_id id);
+
+/* ---- call.c ---- */
+
+/* Initialises the synchronisation objects; the world then has to come to rest. */
+void call_objects_init(struct world *world);
+
+/* Does an idle thread owe the others something, also when there is no new work? */
+bool call_owed(const struct world *world, const struct node *node, const struct thread *thread);
+
+/* Lets an idle thread begin a call, if it owes one or is to begin one now. */
+bool call_begin(struct world *world, struct node_id id, struct thread *thread);
+
+void call_completed(struct world *world, struct node_id id, const struct command *command);
+void call_block_freed(struct world *world, struct node_id id, const struct command *command);
+void call_node_lost(struct world *world, struct node *node);
+void call_check_rest(struct world *world);
+
+/* ---- check.c ---- */
+
+void check_mapped(struct world *world, struct node_id id, struct page_id page);
+void check_load(struct world *world, struct node_id id, struct page_id page);
+void check_failed(struct world *world, struct node_id id, struct page_id page, struct node_id lost);
+void check_before_notice(struct world *world, struct node_id survivor, struct node_id dead);
+void check_losses(struct world *world, struct node_id manager);
+void check_rest(struct world *world);
+
+/* The node that manages the page, whether alive or not, if anybody knows it. */
+bool check_manager(struct world *world, struct page_id page, struct node_id *manager);
+
+/* ---- trace.c ---- */
+
+__attribute__((format(printf, 2, 3))) void trace_line(struct world *world, const char *format, ...);
+void trace_event(struct world *world, struct node_id id, const struct event *event);
+void trace_command(struct world *world, struct node_id id, const struct command *command);
+
+/* Prints why, what is known of `page` (NULL: of nothing in particular) and how to replay; ends. */
+__attribute__((noreturn, format(printf, 3, 4))) void
+sim_fail(struct world *world, const struct page_id *page, const char *format, ...);
+
+/* The one command that replays the world under way. Async-signal-safe enough for SIGABRT. */
+void sim_print_replay(void);
+const char *sim_mode_name(enum sim_mode mode);
+
+#endif
