@@ -169,11 +169,16 @@ void cluster_run(struct cluster *cluster)
 void cluster_lose(struct cluster *cluster, unsigned int node)
 {
 	struct event event = { .kind = EV_PEER_DOWN, .peer = node_id(node) };
+	struct event timer = { .kind = EV_TIMER };
 
 	cluster->lost[node] = true;
 	for (unsigned int other = 0; other < cluster->config.node_count; other++) {
-		if (!cluster->lost[other])
-			ASSERT(cluster_step(cluster, other, &event) == 0);
+		if (cluster->lost[other])
+			continue;
+		ASSERT(cluster_step(cluster, other, &event) == 0);
+		/* The directory is repaired in steps, each due at once. */
+		while (engine_timer_ns(cluster->engines[other]) == 0)
+			ASSERT(cluster_step(cluster, other, &timer) == 0);
 	}
 }
 
