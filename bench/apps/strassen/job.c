@@ -8,6 +8,9 @@
 
 #define PAGE_DOUBLES (DSM_PAGE_BYTES / sizeof(double))
 #define NO_TASK SIZE_MAX
+#define MARKS_A_PAGE (DSM_PAGE_BYTES / sizeof(uint32_t))
+
+_Static_assert(JOB_TASKS_MAX <= MARKS_A_PAGE, "one node's marks fit a page");
 
 static size_t round_to_page(size_t doubles)
 {
@@ -16,18 +19,23 @@ static size_t round_to_page(size_t doubles)
 
 /* ---- plan --------------------------------------------------------------------------------- */
 
-/* Whole products first, the smaller tasks that even out the nodes' ends last. */
+/*
+ * Whole products first, the smaller tasks that even out the nodes' ends last. With 2 nodes this
+ * order gives node 1, which has to fetch the input, the second, fourth and sixth product, made of
+ * six of the eight quadrants, and splits the third, which needs but one more (B22).
+ */
 static void plan_tasks(struct job *job)
 {
+	static const int order[7] = { 0, 1, 4, 3, 6, 5, 2 };
 	size_t whole = 7 / job->nodes * job->nodes;
 
 	job->task_count = 0;
-	for (size_t outer = 0; outer < 7; outer++) {
-		size_t parts = outer < whole ? 1 : 7;
+	for (size_t i = 0; i < 7; i++) {
+		size_t parts = i < whole ? 1 : 7;
 
 		for (size_t part = 0; part < parts; part++)
 			job->tasks[job->task_count++] =
-				(struct job_task){ .outer = (int)outer,
+				(struct job_task){ .outer = order[i],
 						   .inner = parts == 1 ? -1 : (int)part };
 	}
 }
@@ -99,7 +107,7 @@ static int open_heap(struct job *job)
 		doubles += slot_doubles(job, &job->tasks[t]);
 	for (size_t i = 0; i < job->nodes; i++)
 		doubles += strip_doubles(job, i);
-	return app_heap_open(job->app, (doubles + PAGE_DOUBLES) * sizeof(double),
+	return app_heap_open(job->app, (doubles + job->nodes * PAGE_DOUBLES) * sizeof(double),
 			     job->task_count + job->nodes + 3);
 }
 
@@ -110,7 +118,7 @@ static bool take_blocks(struct job *job)
 
 	job->a = take(job, 16 * job->a_block_doubles, 0);
 	job->b = take(job, 16 * job->b_block_doubles, 0);
-	job->taken = (uint32_t *)take(job, PAGE_DOUBLES, 0);
+	job->taken = (uint32_t *)take(job, job->nodes * PAGE_DOUBLES, 0);
 	ok = job->a != NULL && job->b != NULL && job->taken != NULL;
 	for (size_t t = 0; t < job->task_count; t++) {
 		struct job_task *task = &job->tasks[t];
@@ -196,6 +204,12 @@ static void barrier(const struct job *job)
 		app_must(job->app, dsm_barrier(), "dsm_barrier");
 }
 
+/* A task's mark on the list, which is a page for each node with the marks of its own tasks. */
+static uint32_t *task_mark(const struct job *job, size_t t)
+{
+	return &job->taken[t % job->nodes * MARKS_A_PAGE + t / job->nodes];
+}
+
 /* ---- input -------------------------------------------------------------------------------- */
 
 /* Copies the matrix (rows x cols, row by row) into the grid of blocks, zeros around it. */
@@ -231,14 +245,15 @@ void job_load(struct job *job, const double *a, const double *b)
 	load_grid(job->b, job->b_block_doubles, job->block.k, job->block.n, b, job->sizes.k,
 		  job->sizes.n);
 	for (size_t t = 0; t < job->task_count; t++)
-		job->taken[t] = 0;
+		*task_mark(job, t) = 0;
 }
 
 /* ---- tasks -------------------------------------------------------------------------------- */
 
 /*
  * Takes a task off the list, or NO_TASK. The exchange is the one point where nodes meet: a store
- * needs the page for writing, which one node at a time has, so it is atomic for all of them.
+ * needs the page for writing, which one node at a time has, so it is atomic for all of them. While
+ * a node has tasks of its own left it needs no page but its own.
  */
 static size_t take_task(struct job *job)
 {
@@ -247,9 +262,9 @@ static size_t take_task(struct job *job)
 			bool mine = t % job->nodes == job->node;
 
 			if (mine != (pass == 0) ||
-			    __atomic_load_n(&job->taken[t], __ATOMIC_RELAXED) != 0)
+			    __atomic_load_n(task_mark(job, t), __ATOMIC_RELAXED) != 0)
 				continue;
-			if (__atomic_exchange_n(&job->taken[t], 1, __ATOMIC_ACQ_REL) == 0)
+			if (__atomic_exchange_n(task_mark(job, t), 1, __ATOMIC_ACQ_REL) == 0)
 				return t;
 		}
 	}

@@ -84,7 +84,7 @@ static size_t parse_size(const char *text, size_t parts[3])
 
 	if (strlen(text) >= sizeof(copy))
 		return 0;
-	(void)strcpy(copy, text);
+	memcpy(copy, text, strlen(text) + 1);
 	for (char *part = strtok_r(copy, "x", &rest); part != NULL;
 	     part = strtok_r(NULL, "x", &rest)) {
 		uint64_t value = 0;
