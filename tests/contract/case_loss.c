@@ -158,13 +158,15 @@ static void loss_killed(struct contract_node *node)
 
 /* ---- what was sent before ------------------------------------------------------------------- */
 
-/* Sends some to each; then tells how many, and goes. */
+/* Sends some to each, within the credit of those who do not poll; tells how many; then goes. */
 static void last_words(struct contract_node *node)
 {
 	for (unsigned int peer = 0; peer < victim_of(node); peer++) {
-		for (uint64_t number = 0; number < 3 + 4 * peer; number++)
+		uint64_t count = 1 + prng_below(&node->prng, HARNESS_CREDITS);
+
+		for (uint64_t number = 0; number < count; number++)
 			harness_send(node, peer, &number, sizeof(number));
-		harness_set_word(node, WORD_SENT + peer, 3 + 4 * peer);
+		harness_set_word(node, WORD_SENT + peer, count);
 	}
 }
 
