@@ -66,28 +66,27 @@ void check_mapped(struct world *world, struct node_id id, struct page_id page)
 
 /* ---- loss ---- */
 
-static bool legitimate_without_manager(struct world *world, struct node_id id, struct page_id page)
-{
-	struct node_id manager;
-
-	if (world->manager == MANAGER_FIXED &&
-	    engine_home(node_at(world, id)->engine, page) == HOME_UNKNOWN)
-		return !world->nodes[0].alive;
-	return check_manager(world, page, &manager) && !node_at(world, manager)->alive;
-}
-
-void check_failed(struct world *world, struct node_id id, struct page_id page, struct node_id lost)
+/* When a manager says so: a page is refused only while no survivor has it. */
+void check_refusal(struct world *world, struct node_id to, struct page_id page)
 {
 	const struct model *model = &world->pages[page.value];
+
+	if (model->writers + model->readers > 0)
+		sim_fail(world, &page, "node %u is refused page %llu, which survivors hold",
+			 to.value, (unsigned long long)page.value);
+}
+
+/* When a node hears it: the one named is lost. */
+void check_failed(struct world *world, struct node_id id, struct page_id page, struct node_id lost)
+{
+	struct node_id manager;
 
 	if (node_at(world, lost)->alive)
 		sim_fail(world, &page, "node %u refuses page %llu for the loss of %u, which lives",
 			 id.value, (unsigned long long)page.value, lost.value);
-	if (legitimate_without_manager(world, id, page))
-		return;
-	if (model->writers + model->readers > 0)
-		sim_fail(world, &page, "node %u is refused page %llu, which survivors hold",
-			 id.value, (unsigned long long)page.value);
+	/* What a manager says to itself is not sent. */
+	if (check_manager(world, page, &manager) && node_equal(manager, id))
+		check_refusal(world, id, page);
 }
 
 void check_before_notice(struct world *world, struct node_id survivor, struct node_id dead)

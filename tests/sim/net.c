@@ -100,6 +100,8 @@ void net_send(struct world *world, struct node_id from, struct node_id to,
 		sim_fail(world, NULL, "%s of %u bytes, should be %zu",
 			 message_name((enum message_kind)message->kind), message->bytes,
 			 message_bytes(message));
+	for (uint64_t i = 0; message->kind == MSG_REFUSE && i < message->run.page_count; i++)
+		check_refusal(world, to, page_id(message->run.page + i));
 	if (!node_at(world, to)->alive)
 		return;
 	struct packet *packet = packet_get(world);

@@ -334,6 +334,7 @@ void call_check_rest(struct world *world);
 
 void check_mapped(struct world *world, struct node_id id, struct page_id page);
 void check_load(struct world *world, struct node_id id, struct page_id page);
+void check_refusal(struct world *world, struct node_id to, struct page_id page);
 void check_failed(struct world *world, struct node_id id, struct page_id page, struct node_id lost);
 void check_before_notice(struct world *world, struct node_id survivor, struct node_id dead);
 void check_losses(struct world *world, struct node_id manager);
