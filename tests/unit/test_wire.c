@@ -314,23 +314,47 @@ static void test_single_changes(void **state)
 	}
 }
 
-/* Counts that the arrays hold and the space does not; and the shortest of the long kinds. */
+static int decode_counted(struct message *message, const struct wire_limits *large)
+{
+	struct message out;
+
+	message->bytes = (uint16_t)message_bytes(message);
+	return message_decode(message, message->bytes, large, &out);
+}
+
+/* One more than an array or a run may have, in a space that has room for it. */
 static void test_counts(void **state)
 {
-	struct message message = sample(MSG_HOME_REPLY);
+	const struct wire_limits large = { .node_count = 1, .page_limit = SPACE_PAGES_MAX };
+	struct message run = { .kind = MSG_READ_REQUEST };
+	struct message grant = { .kind = MSG_READ_GRANT };
+	struct message homes = { .kind = MSG_HOME_REPLY };
 
 	(void)state;
-	message.home_reply.unit_count = HOMES_MAX + 1;
-	message.bytes = (uint16_t)message_bytes(&message);
-	assert_int_equal(decode(&message, message.bytes), -EBADMSG);
-	message = sample(MSG_HOME_REPLY);
-	message.home_reply.unit_count = 0;
-	message.bytes = (uint16_t)message_bytes(&message);
-	assert_int_equal(decode(&message, message.bytes), -EBADMSG);
-	message = sample(MSG_HEAP_REQUEST);
+	for (uint16_t count = 0; count <= 100; count++) {
+		int error = count >= 1 && count <= RUN_MAX ? 0 : -EBADMSG;
+
+		run.run.page_count = count;
+		assert_int_equal(decode_counted(&run, &large), error);
+		grant.grant.page_count = count;
+		assert_int_equal(decode_counted(&grant, &large), error);
+		homes.home_reply.unit_count = count;
+		assert_int_equal(decode_counted(&homes, &large),
+				 count >= 1 && count <= HOMES_MAX ? 0 : -EBADMSG);
+	}
+}
+
+/* The fields that go together. */
+static void test_pairs(void **state)
+{
+	struct message message = sample(MSG_HEAP_REQUEST);
+
+	(void)state;
 	message.heap_request.unit_count = 1;
 	message.heap_request.slab = 1;
 	assert_int_equal(decode(&message, message.bytes), 0);
+	message.heap_request.slab = 2;
+	assert_int_equal(decode(&message, message.bytes), -EBADMSG);
 	message = sample(MSG_COLLECT);
 	message.collect = (struct message_collect){ .op = COLLECT_BARRIER };
 	message.bytes = (uint16_t)message_bytes(&message);
@@ -343,7 +367,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_kinds),	   cmocka_unit_test(test_single_changes),
-		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_counts),	   cmocka_unit_test(test_pairs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
