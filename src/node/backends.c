@@ -3,15 +3,22 @@
 #include "node/node.h"
 #include "pager/pager.h"
 #include "shm/shm.h"
+#ifdef PERGOLA_VERBS
+#include "verbs/verbs.h"
+#endif
 
-const struct fabric_ops *backend_fabric(unsigned int choice)
+const struct fabric_ops *backend_local(void)
 {
-	switch ((enum fabric_choice)choice) {
-	case FABRIC_CHOICE_AUTO:
-	case FABRIC_CHOICE_SHM:
-		return &fabric_shm_ops;
-	}
+	return &fabric_shm_ops;
+}
+
+const struct fabric_ops *backend_remote(void)
+{
+#ifdef PERGOLA_VERBS
+	return &fabric_verbs_ops;
+#else
 	return NULL;
+#endif
 }
 
 const struct pager_ops *backend_pager(void)

@@ -99,15 +99,24 @@ static void take_fabric_event(struct node *node, const struct fabric_event *even
 	ASSERT(false && "an operation this node did not post");
 }
 
-static bool take_fabric(struct node *node)
+static bool take_link(struct node *node, const struct link *link)
 {
 	struct fabric_event events[EVENTS_MAX];
-	int count = node->fabric_ops->poll(node->fabric, events, EVENTS_MAX);
+	int count = link->ops->poll(link->fabric, events, EVENTS_MAX);
 
-	node->armed = false;
 	for (int i = 0; i < count; i++)
 		take_fabric_event(node, &events[i]);
 	return count > 0;
+}
+
+static bool take_fabrics(struct node *node)
+{
+	bool any = false;
+
+	node->armed = false;
+	for (unsigned int i = 0; i < node->link_count; i++)
+		any |= take_link(node, &node->links[i]);
+	return any;
 }
 
 static bool take_timer(struct node *node)
@@ -123,7 +132,7 @@ static bool take_timer(struct node *node)
 
 bool loop_progress(struct node *node)
 {
-	bool fabric = take_fabric(node);
+	bool fabric = take_fabrics(node);
 	bool timer = take_timer(node);
 
 	reads_retry(node);
@@ -173,7 +182,7 @@ void loop_settle(struct node *node)
 	if (!node->asleep)
 		return;
 	while (!node->armed) {
-		if (node->fabric_ops->arm(node->fabric) == 0)
+		if (links_arm(node) == 0)
 			node->armed = true;
 		else
 			loop_progress(node);
@@ -184,8 +193,7 @@ void loop_settle(struct node *node)
 
 static void sleep_until(struct node *node, uint64_t due_ns)
 {
-	struct pollfd fds[3] = {
-		{ .fd = node->fabric_ops->fd(node->fabric), .events = POLLIN },
+	struct pollfd fds[2 + LINKS_MAX] = {
 		{ .fd = node->pager_ops->fd(node->pager), .events = POLLIN },
 		{ .fd = node->kick_fd, .events = POLLIN },
 	};
@@ -193,9 +201,14 @@ static void sleep_until(struct node *node, uint64_t due_ns)
 	uint64_t now_ns = clock_now_ns();
 	uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
 
+	for (unsigned int i = 0; i < node->link_count; i++) {
+		const struct link *link = &node->links[i];
+
+		fds[2 + i] = (struct pollfd){ .fd = link->ops->fd(link->fabric), .events = POLLIN };
+	}
 	timeout.tv_sec = (time_t)(left_ns / UINT64_C(1000000000));
 	timeout.tv_nsec = (long)(left_ns % UINT64_C(1000000000));
-	ppoll(fds, 3, due_ns == UINT64_MAX ? NULL : &timeout, NULL);
+	ppoll(fds, 2 + node->link_count, due_ns == UINT64_MAX ? NULL : &timeout, NULL);
 }
 
 /* With the lock, which is given up while asleep. */
@@ -207,7 +220,7 @@ static void go_to_sleep(struct node *node)
 		return;
 	node->asleep = true;
 	node->sleep_until_ns = engine_timer_ns(node->engine);
-	if (node->fabric_ops->arm(node->fabric) == 0) {
+	if (links_arm(node) == 0) {
 		node->armed = true;
 		pthread_mutex_unlock(&node->lock);
 		sleep_until(node, node->sleep_until_ns);

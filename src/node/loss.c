@@ -25,9 +25,10 @@ static void tell_peers(struct node *node, struct node_id lost)
 	message.run = (struct message_run){ .page_count = 1, .node = lost.value };
 	message.bytes = (uint16_t)message_bytes(&message);
 	for (unsigned int peer = 0; peer < node->node_count; peer++) {
+		const struct link *link = link_to(node, node_id(peer));
+
 		if (peer != node->self.value && peer != lost.value && !node->gone[peer])
-			node->fabric_ops->send(node->fabric, node_id(peer), &message,
-					       message.bytes);
+			link->ops->send(link->fabric, node_id(peer), &message, message.bytes);
 	}
 }
 

@@ -18,9 +18,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* What every node tells all others at the start. All must agree on all but the address. */
+/* What every node tells all others at the start. All must agree on all but the contact. */
 struct introduction {
-	struct fabric_address address;
+	struct contact contact;
 	uint64_t page_limit;
 	uint64_t page_requests;
 	uint64_t credits;
@@ -129,26 +129,10 @@ static int open_pager(struct node *node)
 	return error;
 }
 
-static int open_fabric(struct node *node, struct fabric_address *address)
-{
-	struct fabric_config config = {
-		.self = node->self,
-		.node_count = node->node_count,
-		.job = settings_u64(&node->settings, SETTING_JOB),
-		.credits = (unsigned int)settings_u64(&node->settings, SETTING_CREDITS),
-		.connect_timeout_ns = settings_u64(&node->settings, SETTING_CONNECT_TIMEOUT),
-	};
-
-	settings_secret(&node->settings, config.secret);
-	if (config.job == 0)
-		config.job = (uint64_t)getpid(); /* a job of one, which nobody else joins */
-	return node->fabric_ops->open(&config, &node->fabric, address);
-}
-
 static int meet(struct node *node, const struct introduction *mine)
 {
 	struct introduction *all = calloc(node->node_count, sizeof(*all));
-	struct fabric_address *addresses = calloc(node->node_count, sizeof(*addresses));
+	struct contact *contacts = calloc(node->node_count, sizeof(*contacts));
 	struct bootstrap bootstrap = {
 		.root = settings_text(&node->settings, SETTING_ROOT),
 		.rank = node->self.value,
@@ -159,20 +143,20 @@ static int meet(struct node *node, const struct introduction *mine)
 	};
 	int error = -ENOMEM;
 
-	if (all == NULL || addresses == NULL) {
+	if (all == NULL || contacts == NULL) {
 		error_set(-ENOMEM, "no memory for the addresses of %u nodes", node->node_count);
 		goto out;
 	}
 	settings_secret(&node->settings, bootstrap.secret);
 	error = bootstrap_exchange(&bootstrap, mine, sizeof(*mine), all);
 	for (unsigned int i = 0; error == 0 && i < node->node_count; i++) {
-		addresses[i] = all[i].address;
+		contacts[i] = all[i].contact;
 		error = compare(mine, &all[i], i);
 	}
 	if (error == 0)
-		error = node->fabric_ops->connect(node->fabric, addresses);
+		error = links_connect(node, contacts);
 out:
-	free(addresses);
+	free(contacts);
 	free(all);
 	return error;
 }
@@ -245,7 +229,6 @@ static int read_settings(struct node *node)
 	node->node_count = size;
 	node->page_limit = settings_u64(&node->settings, SETTING_SPACE) / PAGE_BYTES;
 	node->page_limit -= node->page_limit % UNIT_PAGES;
-	node->fabric_ops = backend_fabric(settings_choice(&node->settings, SETTING_FABRIC));
 	node->pager_ops = backend_pager();
 	log_setup((enum log_level)settings_choice(&node->settings, SETTING_LOG),
 		  size > 1 ? (int)rank : -1);
@@ -266,8 +249,7 @@ static void close_parts(struct node *node)
 {
 	if (node->pager != NULL)
 		node->pager_ops->close(node->pager);
-	if (node->fabric != NULL)
-		node->fabric_ops->close(node->fabric);
+	links_close(node);
 	reads_close(node);
 	close_engine(node);
 	if (node->kick_fd >= 0)
@@ -283,15 +265,15 @@ static int open_parts(struct node *node)
 	if (error == 0)
 		error = open_engine(node);
 	if (error == 0)
-		error = open_fabric(node, &mine.address);
-	if (error == 0)
-		error = reads_open(node);
+		error = links_open(node, &mine.contact);
 	if (error != 0)
 		return error;
 	node->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (node->kick_fd < 0)
 		return error_set(-errno, "eventfd: %s (ulimit -n)", strerror(errno));
 	error = meet(node, &mine);
+	if (error == 0)
+		error = reads_open(node);
 	return error != 0 ? error : start_thread(node);
 }
 

@@ -8,6 +8,7 @@
  *   loop.c     progress: faults, messages, completions and timers become events; sleeping
  *   execute.c  the engine's commands are carried out
  *   outbox.c   messages that wait for a credit
+ *   links.c    the fabrics of this node, and which peer is reached by which
  *   reads.c    keys of frames, registration, one-sided reads under way
  *   waiter.c   threads that wait for a call to be over
  *   region.c   regions: addresses and pages; opening one on all nodes
@@ -36,6 +37,9 @@
 #include <stdint.h>
 
 #define REGIONS_MAX 64u
+
+/* Fabrics that one node may use at a time: one to the peers on its host, one to the others. */
+#define LINKS_MAX 2u
 
 /* Messages that wait for credits, to all peers together. */
 #define OUTGOING_MAX (1u << 20)
@@ -96,6 +100,16 @@ struct own_chunk {
 	struct fabric_key key;
 };
 
+/* One fabric, and what this node and its peers have registered with it. */
+struct link {
+	const struct fabric_ops *ops;
+	struct fabric *fabric;
+	uint64_t chunk_pages; /* 0: a chunk is a region */
+	uint64_t chunk_limit;
+	struct own_chunk *own_chunks;
+	struct peer_key *peer_keys; /* [peer * chunk_limit + chunk] */
+};
+
 struct node_counters {
 	uint64_t messages_sent;
 	uint64_t messages_received;
@@ -106,7 +120,6 @@ struct node {
 	struct node_id self;
 	unsigned int node_count;
 	struct settings settings;
-	const struct fabric_ops *fabric_ops;
 	const struct pager_ops *pager_ops;
 	uint64_t wait_spin_ns; /* a waiting thread polls this long before it sleeps */
 	uint64_t loop_spin_ns; /* so does the progress thread after the last event */
@@ -123,7 +136,9 @@ struct node {
 	pthread_mutex_t lock;
 	struct engine *engine;
 	size_t engine_bytes;
-	struct fabric *fabric;
+	struct link links[LINKS_MAX];
+	unsigned int link_count;
+	uint8_t routes[NODES_MAX]; /* which link leads to the peer */
 	struct pager *pager;
 	struct pager_frames frames;
 	struct commands commands;
@@ -144,10 +159,6 @@ struct node {
 	uint32_t read_fresh;
 	uint32_t read_waiting_head;
 	uint32_t read_waiting_tail;
-	uint64_t chunk_pages; /* 0: a chunk is a region */
-	uint64_t chunk_limit;
-	struct own_chunk *own_chunks;
-	struct peer_key *peer_keys; /* [peer * chunk_limit + chunk] */
 
 	struct node_counters counters;
 	bool leaving;	      /* this node's dsm_finish() is under way: peers may go */
@@ -208,6 +219,29 @@ void outbox_send(struct node *node, struct node_id peer, const struct message *m
 void outbox_flush(struct node *node, struct node_id peer);
 void outbox_drop(struct node *node, struct node_id peer);
 bool outbox_empty(const struct node *node);
+
+/* ---- links.c ---- */
+
+/* What a node tells the others of how to reach it. An address of 0 bytes: not by that fabric. */
+struct contact {
+	uint64_t host; /* the same for all processes that can share memory */
+	struct fabric_address addresses[LINKS_MAX];
+};
+
+/* Opens the fabrics that the settings allow; says in `contact` how this node can be reached. */
+int links_open(struct node *node, struct contact *contact);
+
+/* Chooses a fabric for each peer and connects. contacts[i] is node i's. */
+int links_connect(struct node *node, const struct contact *contacts);
+void links_close(struct node *node);
+
+static inline struct link *link_to(struct node *node, struct node_id peer)
+{
+	return &node->links[node->routes[peer.value]];
+}
+
+/* 1: something is there already. As fabric_ops.arm(), for all of them. */
+int links_arm(struct node *node);
 
 /* ---- reads.c ---- */
 
@@ -282,7 +316,9 @@ void table_close(void *table, size_t bytes);
 
 /* ---- backends.c ---- */
 
-const struct fabric_ops *backend_fabric(unsigned int choice);
+/* The fabric between processes of one host, and the one between hosts (NULL: not built in). */
+const struct fabric_ops *backend_local(void);
+const struct fabric_ops *backend_remote(void);
 const struct pager_ops *backend_pager(void);
 
 #endif

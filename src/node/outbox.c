@@ -28,7 +28,8 @@ static uint32_t outgoing_new(struct node *node)
 /* Hands one message to the fabric. False: no credit now. */
 static bool hand_over(struct node *node, struct node_id peer, const struct message *message)
 {
-	int error = node->fabric_ops->send(node->fabric, peer, message, message->bytes);
+	const struct link *link = link_to(node, peer);
+	int error = link->ops->send(link->fabric, peer, message, message->bytes);
 
 	if (error == -EAGAIN)
 		return false;

@@ -13,14 +13,14 @@
 
 #include <errno.h>
 
-static size_t own_chunks_bytes(const struct node *node)
+static size_t own_chunks_bytes(const struct link *link)
 {
-	return node->chunk_limit * sizeof(*node->own_chunks);
+	return link->chunk_limit * sizeof(*link->own_chunks);
 }
 
-static size_t peer_keys_bytes(const struct node *node)
+static size_t peer_keys_bytes(const struct node *node, const struct link *link)
 {
-	return node->node_count * node->chunk_limit * sizeof(*node->peer_keys);
+	return node->node_count * link->chunk_limit * sizeof(*link->peer_keys);
 }
 
 static size_t reads_bytes(const struct node *node)
@@ -28,52 +28,68 @@ static size_t reads_bytes(const struct node *node)
 	return settings_u64(&node->settings, SETTING_PAGE_REQUESTS) * sizeof(*node->reads);
 }
 
+static int open_chunks(struct node *node, struct link *link)
+{
+	uint64_t unit_pages = link->ops->register_unit_bytes / PAGE_BYTES;
+
+	link->chunk_pages = unit_pages;
+	link->chunk_limit =
+		unit_pages == 0 ? REGIONS_MAX : (node->page_limit + unit_pages - 1) / unit_pages;
+	link->own_chunks = table_open(own_chunks_bytes(link));
+	link->peer_keys = table_open(peer_keys_bytes(node, link));
+	return link->own_chunks == NULL || link->peer_keys == NULL ? -ENOMEM : 0;
+}
+
 int reads_open(struct node *node)
 {
-	uint64_t unit_pages = node->fabric_ops->register_unit_bytes / PAGE_BYTES;
-
-	node->chunk_pages = unit_pages;
-	node->chunk_limit =
-		unit_pages == 0 ? REGIONS_MAX : (node->page_limit + unit_pages - 1) / unit_pages;
-	node->own_chunks = table_open(own_chunks_bytes(node));
-	node->peer_keys = table_open(peer_keys_bytes(node));
 	node->reads = table_open(reads_bytes(node));
-	if (node->own_chunks == NULL || node->peer_keys == NULL || node->reads == NULL)
+	if (node->reads == NULL)
 		return -ENOMEM;
+	for (unsigned int i = 0; i < node->link_count; i++) {
+		int error = open_chunks(node, &node->links[i]);
+
+		if (error != 0)
+			return error;
+	}
 	return 0;
 }
 
 void reads_close(struct node *node)
 {
-	table_close(node->own_chunks, own_chunks_bytes(node));
-	table_close(node->peer_keys, peer_keys_bytes(node));
 	table_close(node->reads, reads_bytes(node));
+	for (unsigned int i = 0; i < node->link_count; i++) {
+		struct link *link = &node->links[i];
+
+		table_close(link->own_chunks, own_chunks_bytes(link));
+		table_close(link->peer_keys, peer_keys_bytes(node, link));
+	}
 }
 
 /* ---- chunks ---- */
 
-static uint64_t chunk_of(const struct node *node, struct page_id page)
+static uint64_t chunk_of(const struct node *node, const struct link *link, struct page_id page)
 {
-	return node->chunk_pages == 0 ? region_index(node, page) : page.value / node->chunk_pages;
+	return link->chunk_pages == 0 ? region_index(node, page) : page.value / link->chunk_pages;
 }
 
-static struct run chunk_run(const struct node *node, uint64_t chunk)
+/* A chunk lies within the space's frames, whatever regions stand there. */
+static struct run chunk_run(const struct node *node, const struct link *link, uint64_t chunk)
 {
 	uint64_t left;
 
-	if (node->chunk_pages == 0)
+	if (link->chunk_pages == 0)
 		return (struct run){ node->regions[chunk].first,
 				     (uint32_t)node->regions[chunk].page_count };
-	left = node->page_limit - chunk * node->chunk_pages;
-	return (struct run){ page_id(chunk * node->chunk_pages),
-			     (uint32_t)(left < node->chunk_pages ? left : node->chunk_pages) };
+	left = node->page_limit - chunk * link->chunk_pages;
+	return (struct run){ page_id(chunk * link->chunk_pages),
+			     (uint32_t)(left < link->chunk_pages ? left : link->chunk_pages) };
 }
 
 /* This node's own chunk, registered now if it was not. */
-static struct own_chunk *own_chunk(struct node *node, uint64_t chunk)
+static struct own_chunk *own_chunk(struct node *node, struct link *link, uint64_t chunk)
 {
-	struct own_chunk *own = &node->own_chunks[chunk];
-	struct run run = chunk_run(node, chunk);
+	struct own_chunk *own = &link->own_chunks[chunk];
+	struct run run = chunk_run(node, link, chunk);
 	const struct fabric_memory memory = {
 		.addr = node->frames.base + run.page.value * PAGE_BYTES,
 		.bytes = (size_t)run.page_count * PAGE_BYTES,
@@ -83,14 +99,14 @@ static struct own_chunk *own_chunk(struct node *node, uint64_t chunk)
 	};
 
 	if (own->region == NULL &&
-	    node->fabric_ops->memory_register(node->fabric, &memory, &own->region, &own->key) != 0)
+	    link->ops->memory_register(link->fabric, &memory, &own->region, &own->key) != 0)
 		loss_fatal("registering frames");
 	return own;
 }
 
-static struct peer_key *peer_key(struct node *node, struct node_id peer, uint64_t chunk)
+static struct peer_key *peer_key(struct link *link, struct node_id peer, uint64_t chunk)
 {
-	return &node->peer_keys[peer.value * node->chunk_limit + chunk];
+	return &link->peer_keys[peer.value * link->chunk_limit + chunk];
 }
 
 static void ask_key(struct node *node, struct node_id peer, struct page_id page)
@@ -104,6 +120,7 @@ static void ask_key(struct node *node, struct node_id peer, struct page_id page)
 
 void reads_key_request(struct node *node, struct node_id peer, const struct message *message)
 {
+	struct link *link = link_to(node, peer);
 	struct page_id page = page_id(message->run.page);
 	struct message reply = { .kind = MSG_KEY_REPLY };
 
@@ -111,9 +128,9 @@ void reads_key_request(struct node *node, struct node_id peer, const struct mess
 		loss_peer_broken(node, peer, "asked for the key of memory that is not shared");
 		return;
 	}
-	uint64_t chunk = chunk_of(node, page);
-	const struct own_chunk *own = own_chunk(node, chunk);
-	struct run run = chunk_run(node, chunk);
+	uint64_t chunk = chunk_of(node, link, page);
+	const struct own_chunk *own = own_chunk(node, link, chunk);
+	struct run run = chunk_run(node, link, chunk);
 
 	reply.key = (struct message_key){
 		.page = run.page.value,
@@ -127,13 +144,14 @@ void reads_key_request(struct node *node, struct node_id peer, const struct mess
 
 void reads_key_reply(struct node *node, struct node_id peer, const struct message *message)
 {
+	struct link *link = link_to(node, peer);
 	struct page_id page = page_id(message->key.page);
 
 	if (region_index(node, page) == REGIONS_MAX) {
 		loss_peer_broken(node, peer, "sent the key of memory that is not shared");
 		return;
 	}
-	struct peer_key *key = peer_key(node, peer, chunk_of(node, page));
+	struct peer_key *key = peer_key(link, peer, chunk_of(node, link, page));
 
 	key->key = (struct fabric_key){ .addr = message->key.addr, .key = message->key.key };
 	key->known = true;
@@ -173,13 +191,14 @@ static void finish(struct node *node, uint32_t link)
 }
 
 /* Posts the next piece: 0 posted, -EAGAIN not now, else the read has failed. */
-static int post_piece(struct node *node, uint32_t link)
+static int post_piece(struct node *node, uint32_t number)
 {
-	struct read *read = &node->reads[link - 1];
+	struct read *read = &node->reads[number - 1];
+	struct link *link = link_to(node, read->peer);
 	struct page_id page = page_add(read->run.page, read->posted_pages);
-	uint64_t chunk = chunk_of(node, page);
-	struct run whole = chunk_run(node, chunk);
-	struct peer_key *key = peer_key(node, read->peer, chunk);
+	uint64_t chunk = chunk_of(node, link, page);
+	struct run whole = chunk_run(node, link, chunk);
+	struct peer_key *key = peer_key(link, read->peer, chunk);
 	uint64_t left_in_chunk = whole.page.value + whole.page_count - page.value;
 	uint32_t left_in_run = read->run.page_count - read->posted_pages;
 	uint32_t pages = left_in_chunk < left_in_run ? (uint32_t)left_in_chunk : left_in_run;
@@ -193,7 +212,7 @@ static int post_piece(struct node *node, uint32_t link)
 		return -EAGAIN;
 	}
 	const struct fabric_local local = {
-		.region = own_chunk(node, chunk)->region,
+		.region = own_chunk(node, link, chunk)->region,
 		.addr = node->frames.base + page.value * PAGE_BYTES,
 		.bytes = pages * PAGE_BYTES,
 	};
@@ -202,8 +221,7 @@ static int post_piece(struct node *node, uint32_t link)
 		.key = key->key,
 		.offset = (page.value - whole.page.value) * PAGE_BYTES,
 	};
-	int error =
-		node->fabric_ops->read(node->fabric, &local, &remote, (uint64_t)link << 32 | pages);
+	int error = link->ops->read(link->fabric, &local, &remote, (uint64_t)number << 32 | pages);
 
 	if (error == 0)
 		read->posted_pages += pages;

@@ -33,7 +33,7 @@
 /* A bad value is quoted up to this length. */
 #define QUOTED_MAX 64
 
-static const char *const fabric_choices[] = { "auto", "shm", NULL };
+static const char *const fabric_choices[] = { "auto", "shm", "verbs", NULL };
 static const char *const manager_choices[] = { "fixed", "central", NULL };
 static const char *const placement_choices[] = { "cyclic", "first-touch", "local", NULL };
 static const char *const on_loss_choices[] = { "abort", "error", NULL };
@@ -86,7 +86,7 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.kind = SETTING_CHOICE,
 		.default_text = "auto",
 		.choices = fabric_choices,
-		.help = "network between the nodes; auto takes the best that is there",
+		.help = "auto: shm between processes of one host, verbs between hosts",
 	},
 	[SETTING_MANAGER] = {
 		.name = "manager",
@@ -110,7 +110,7 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.kind = SETTING_BYTES,
 		.default_text = "64G",
 		.minimum = 4 * MIB,
-		.maximum = 16 * TIB,
+		.maximum = TIB,
 		.multiple = PAGE_BYTES,
 		.help = "shared address space in all; memory is taken only as pages are touched",
 	},
@@ -148,7 +148,7 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.environment = "PERGOLA_PAGE_REQUESTS",
 		.kind = SETTING_INTEGER,
 		.default_text = "512",
-		.minimum = 1,
+		.minimum = 64,
 		.maximum = 65536,
 		.help = "page requests that a node may have outstanding",
 	},
@@ -177,6 +177,29 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.minimum = 10 * MS_NS,
 		.maximum = 3600 * S_NS,
 		.help = "how long nodes wait for each other while the job starts",
+	},
+	[SETTING_LOSS_TIMEOUT] = {
+		.name = "loss-timeout",
+		.environment = "PERGOLA_LOSS_TIMEOUT",
+		.kind = SETTING_DURATION,
+		.default_text = "5s",
+		.minimum = 100 * MS_NS,
+		.maximum = 3600 * S_NS,
+		.help = "a node whose machine or link is dead is given up after so long",
+	},
+	[SETTING_DEVICE] = {
+		.name = "device",
+		.environment = "PERGOLA_DEVICE",
+		.kind = SETTING_NAME,
+		.default_text = "",
+		.help = "RDMA device to use, as mlx5_0 or mlx5_0:1 (with the port); empty: any",
+	},
+	[SETTING_INTERFACE] = {
+		.name = "interface",
+		.environment = "PERGOLA_INTERFACE",
+		.kind = SETTING_NAME,
+		.default_text = "",
+		.help = "IP address of the RDMA device to use; empty: the first that works",
 	},
 	[SETTING_ADDRESS] = {
 		.name = "address",
@@ -316,6 +339,16 @@ static bool parse_endpoint(const char *text)
 	return parse_port(colon + 1);
 }
 
+/* As long as a device or an address can be, and nothing that would garble a message. */
+static bool parse_name(const char *text)
+{
+	size_t good = 0;
+
+	while (isgraph((unsigned char)text[good]))
+		good++;
+	return text[good] == '\0' && good < SETTINGS_NAME_BYTES;
+}
+
 static bool parse_key(const char *text)
 {
 	size_t digits = strspn(text, "0123456789abcdefABCDEF");
@@ -341,6 +374,8 @@ static bool parse_value(const struct setting_info *info, const char *text, uint6
 		return parse_hex(info, text, out);
 	case SETTING_ENDPOINT:
 		return parse_endpoint(text);
+	case SETTING_NAME:
+		return parse_name(text);
 	case SETTING_KEY:
 		return parse_key(text);
 	}
@@ -412,6 +447,10 @@ const char *settings_allowed(enum setting_id id, char *text, size_t text_bytes)
 			 "@name (a local socket; at most %d characters) or host:port; an IPv6 "
 			 "address in brackets",
 			 ABSTRACT_NAME_MAX);
+		break;
+	case SETTING_NAME:
+		snprintf(text, text_bytes, "a name of at most %d characters, or empty",
+			 SETTINGS_NAME_BYTES - 1);
 		break;
 	case SETTING_KEY:
 		snprintf(text, text_bytes, "%d hexadecimal digits", SECRET_DIGITS);

@@ -19,6 +19,9 @@
 #define SETTINGS_TEXT_BYTES 264
 #define SETTINGS_SECRET_BYTES 32
 
+/* Longest SETTING_NAME, with its end. */
+#define SETTINGS_NAME_BYTES 64
+
 /* The u64 of a setting whose text is "auto". */
 #define SETTINGS_AUTO UINT64_MAX
 
@@ -39,6 +42,9 @@ enum setting_id {
 	SETTING_SYNC_OBJECTS,
 	SETTING_ON_LOSS,
 	SETTING_CONNECT_TIMEOUT,
+	SETTING_LOSS_TIMEOUT,
+	SETTING_DEVICE,
+	SETTING_INTERFACE,
 	SETTING_ADDRESS,
 	SETTING_LOG,
 	SETTING_COUNT,
@@ -51,6 +57,7 @@ enum setting_kind {
 	SETTING_DURATION, /* u64, nanoseconds */
 	SETTING_HEX,	  /* u64; 0 when empty */
 	SETTING_ENDPOINT, /* text: "", "@name" or "host:port" */
+	SETTING_NAME,	  /* text: a short name without blanks, or empty */
 	SETTING_KEY,	  /* SETTINGS_SECRET_BYTES bytes in hex, never shown */
 };
 
@@ -65,6 +72,7 @@ enum setting_source {
 enum fabric_choice {
 	FABRIC_CHOICE_AUTO = 0,
 	FABRIC_CHOICE_SHM,
+	FABRIC_CHOICE_VERBS,
 };
 
 enum manager_choice {

@@ -43,6 +43,7 @@
 
 #define FABRIC_ADDRESS_MAX 120u
 #define FABRIC_SECRET_BYTES 32u
+#define FABRIC_NAME_MAX 64u
 
 struct fabric;
 struct fabric_region;
@@ -60,6 +61,13 @@ struct fabric_config {
 	uint8_t secret[FABRIC_SECRET_BYTES]; /* a peer that does not know it is refused */
 	unsigned int credits; /* messages a peer may have on the way to another; a power of two */
 	uint64_t connect_timeout_ns;
+
+	/* For fabrics with a choice of devices; "" leaves it to them. */
+	char device[FABRIC_NAME_MAX];  /* "mlx5_0" or "mlx5_0:1" */
+	char address[FABRIC_NAME_MAX]; /* an IP address of this host */
+
+	/* A peer whose machine is off or whose link is down is noticed after so long; not zero. */
+	uint64_t loss_timeout_ns;
 };
 
 enum fabric_access {
@@ -137,8 +145,9 @@ struct fabric_ops {
 		    struct fabric_address *address);
 
 	/*
-	 * Connects to all peers; addresses[i] is node i's (this node's own is not used). Returns 0
-	 * when every connection stands; -ETIMEDOUT, -EACCES (a peer did not know the secret), ...
+	 * Connects to the peers that have an address here: addresses[i] is node i's, and one of 0
+	 * bytes says that node i is not reached by this fabric (this node's own is not used). Returns
+	 * 0 when every connection stands; -ETIMEDOUT, -EACCES (a peer did not know the secret), ...
 	 */
 	int (*connect)(struct fabric *fabric, const struct fabric_address *addresses);
 

@@ -38,6 +38,12 @@ struct attempt {
 	struct pollfd *waits; /* listener, dials, guests */
 };
 
+/* Is this node to be connected with `rank`? A peer without an address is reached in another way. */
+static inline bool shm_peer_wanted(const struct attempt *attempt, unsigned int rank)
+{
+	return rank != attempt->fabric->self && attempt->addresses[rank].bytes > 0;
+}
+
 /* Accepts who waits at the listener. Errors are this node's own troubles. */
 int shm_guests_accept(struct attempt *attempt);
 

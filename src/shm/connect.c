@@ -32,7 +32,8 @@ static void sockets_wait(struct attempt *attempt)
 	for (unsigned int i = 0; i < self; i++) {
 		const struct dial *dial = &attempt->dials[i];
 
-		if (attempt->fabric->peers[i].state == SHM_PEER_ABSENT && dial->socket < 0 &&
+		if (shm_peer_wanted(attempt, i) &&
+		    attempt->fabric->peers[i].state == SHM_PEER_ABSENT && dial->socket < 0 &&
 		    dial->retry_at_ns < until_ns)
 			until_ns = dial->retry_at_ns;
 		attempt->waits[count++] = (struct pollfd){ dial->socket, POLLIN, 0 };
@@ -72,7 +73,7 @@ static int missing_error(const struct attempt *attempt)
 	size_t at = 0;
 
 	for (unsigned int rank = 0; rank < fabric->node_count && listed < NAMES_MAX; rank++) {
-		if (rank == fabric->self || fabric->peers[rank].state != SHM_PEER_ABSENT)
+		if (!shm_peer_wanted(attempt, rank) || fabric->peers[rank].state != SHM_PEER_ABSENT)
 			continue;
 		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%u (process %d)",
 				       listed > 0 ? ", " : "", rank,
@@ -109,9 +110,10 @@ static int attempt_init(struct attempt *attempt, struct fabric *fabric,
 		.fabric = fabric,
 		.addresses = addresses,
 		.deadline_ns = shm_now_ns() + fabric->config.connect_timeout_ns,
-		.missing = fabric->node_count - 1,
 		.guest_count = fabric->node_count + GUESTS_EXTRA,
 	};
+	for (unsigned int rank = 0; rank < fabric->node_count; rank++)
+		attempt->missing += shm_peer_wanted(attempt, rank);
 	attempt->dials = calloc(fabric->self + 1, sizeof(*attempt->dials));
 	attempt->guests = calloc(attempt->guest_count, sizeof(*attempt->guests));
 	attempt->waits = calloc(1 + fabric->self + attempt->guest_count, sizeof(*attempt->waits));
@@ -142,7 +144,8 @@ static void attempt_fini(struct attempt *attempt)
 static int addresses_check(const struct fabric *fabric, const struct fabric_address *addresses)
 {
 	for (unsigned int rank = 0; rank < fabric->node_count; rank++) {
-		if (rank != fabric->self && !shm_address_valid(&addresses[rank]))
+		if (rank != fabric->self && addresses[rank].bytes > 0 &&
+		    !shm_address_valid(&addresses[rank]))
 			return error_set(-EINVAL, "the address of node %u is none of this fabric's",
 					 rank);
 	}

@@ -106,7 +106,8 @@ int shm_dials_begin(struct attempt *attempt)
 	for (unsigned int rank = 0; rank < attempt->fabric->self; rank++) {
 		struct dial *dial = &attempt->dials[rank];
 
-		if (attempt->fabric->peers[rank].state != SHM_PEER_ABSENT || dial->socket >= 0 ||
+		if (!shm_peer_wanted(attempt, rank) ||
+		    attempt->fabric->peers[rank].state != SHM_PEER_ABSENT || dial->socket >= 0 ||
 		    dial->retry_at_ns > now_ns)
 			continue;
 		int error = dial_begin(attempt, rank);

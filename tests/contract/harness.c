@@ -86,6 +86,7 @@ struct fabric_config harness_config(const struct contract_node *node)
 		.job = node->world->job,
 		.credits = HARNESS_CREDITS,
 		.connect_timeout_ns = node->world->limit_ms * UINT64_C(1000000),
+		.loss_timeout_ns = node->world->limit_ms * UINT64_C(1000000) / 2,
 	};
 
 	pattern_fill(config.secret, sizeof(config.secret), node->world->seed);
