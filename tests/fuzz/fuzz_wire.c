@@ -18,6 +18,12 @@ const struct wire_limits fuzz_limits[FUZZ_LIMITS] = {
 	{ .node_count = NODES_MAX, .page_limit = SPACE_PAGES_MAX },
 };
 
+/* Byte by byte, the unused ones too. */
+static bool same(const void *a, const void *b, size_t bytes)
+{
+	return memcmp(a, b, bytes) == 0;
+}
+
 static void check_range(uint64_t first, uint64_t count, uint64_t max, uint64_t limit)
 {
 	ASSERT(count >= 1 && count <= max);
@@ -113,7 +119,7 @@ static void check_again(const struct message *message, const struct wire_limits 
 
 	memset(&again, 0xa5, sizeof(again));
 	ASSERT(message_decode(message, message->bytes, limits, &again) == 0);
-	ASSERT(memcmp(&again, message, sizeof(again)) == 0);
+	ASSERT(same(&again, message, sizeof(again)));
 	ASSERT(strcmp(message_name((enum message_kind)message->kind), "?") != 0);
 }
 
@@ -128,12 +134,12 @@ bool fuzz_wire_check(const struct wire_limits *limits, const uint8_t *data, size
 
 	if (error != 0) {
 		ASSERT(error == -EBADMSG);
-		ASSERT(memcmp(&message, &before, sizeof(message)) == 0);
+		ASSERT(same(&message, &before, sizeof(message)));
 		return false;
 	}
 	ASSERT(bytes <= MESSAGE_MAX && message.bytes == bytes);
 	ASSERT(message_bytes(&message) == bytes);
-	ASSERT(memcmp(&message, data, bytes) == 0);
+	ASSERT(same(&message, data, bytes));
 	check_body(&message, limits);
 	check_elements(&message, limits);
 	check_again(&message, limits);
