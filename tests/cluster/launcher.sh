@@ -13,7 +13,10 @@ pergola=$1
 [[ $pergola == /* ]] || pergola=$PWD/$pergola
 manual=$(cd "$(dirname "$0")/../../docs/man" && pwd)/pergola.7
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+stubborn=$work.stubborn
+launcher=
+# A launcher killed by -9 takes its ranks with it.
+trap '[[ -z $launcher ]] || kill -9 $launcher; rm -rf "$work" "$stubborn" "$stubborn".signals' EXIT
 cd "$work" || exit 1
 unset "${!PERGOLA_@}"
 cases=0
@@ -73,6 +76,12 @@ files() { # COUNT GLOB: so many files of that name are there and not empty
 		[[ -s $file ]] && have=$((have + 1))
 	done
 	((have >= $1))
+}
+
+reap() { # the launcher in the background; sets status
+	wait "$launcher"
+	status=$?
+	launcher=
 }
 
 gone() { # PID: ended, or a zombie that waits for another parent
@@ -265,13 +274,11 @@ want_within_ms 6000
 
 # ---- the end of a job ----
 
-cat >"$work/../stubborn.$$" <<'END'
+cat >"$stubborn" <<'END'
 trap '' TERM INT HUP
 echo $$ >rank$PERGOLA_RANK
 while :; do sleep 300 & echo $! >child$PERGOLA_RANK; wait; done
 END
-stubborn=$work/../stubborn.$$
-trap 'rm -rf "$work" "$stubborn"' EXIT
 
 begin "kill -9 of a rank ends all within 2 s, stubborn or not"
 "$pergola" run -n 4 sh "$stubborn" 2>err &
@@ -279,8 +286,7 @@ launcher=$!
 if wait_for files 4 'rank?' && wait_for files 4 'child?'; then
 	began=$(now_ms)
 	kill -9 "$(cat rank2)"
-	wait $launcher
-	status=$?
+	reap
 	want_within_ms 2300 # 2 s, and a loaded machine
 	want_status 137
 	want_in err "rank 2 (pid $(cat rank2)) was killed by signal 9 (Killed); ending the job"
@@ -302,9 +308,10 @@ want_gone rank? child?
 begin "the launcher killed by -9 leaves no rank"
 "$pergola" run -n 4 sh -c 'echo $$ >rank$PERGOLA_RANK; exec sleep 300' 2>err &
 launcher=$!
-disown $launcher
 if wait_for files 4 'rank?'; then
 	kill -9 $launcher
+	reap 2>/dev/null
+	want_status 137
 fi
 want_gone rank?
 
@@ -337,12 +344,10 @@ cat >"$stubborn.signals" <<'END'
 for signal in HUP INT QUIT USR1 USR2 TERM TSTP CONT; do
 	trap "echo $signal >>got\$PERGOLA_RANK" $signal
 done
-trap 'rm -f "$stubborn.signals"' EXIT
 echo ready >ready$PERGOLA_RANK
 while [ ! -e stop ]; do sleep 0.02; done
 exit 0
 END
-trap 'rm -rf "$work" "$stubborn" "$stubborn.signals"' EXIT
 
 heard() { # SIGNAL: by both ranks
 	grep -qx "$1" got0 && grep -qx "$1" got1
@@ -359,8 +364,7 @@ if wait_for files 2 'ready?'; then
 		wait_for heard $signal
 	done
 	touch stop
-	wait $launcher
-	status=$?
+	reap
 	want_status 0
 fi
 
@@ -374,8 +378,7 @@ for signal in INT TERM QUIT; do
 		kill -$signal $launcher
 		wait_for heard $signal
 		touch stop
-		wait $launcher
-		status=$?
+		reap
 		want_status 0
 	fi
 done
@@ -397,8 +400,7 @@ if wait_for files 2 'ready?'; then
 	kill -CONT $launcher
 	wait_for heard CONT
 	touch stop
-	wait $launcher
-	status=$?
+	reap
 	want_status 0
 fi
 
@@ -407,8 +409,7 @@ begin "SIGTERM ends ranks that do not handle it, without a word"
 launcher=$!
 if wait_for files 2 'rank?'; then
 	kill -TERM $launcher
-	wait $launcher
-	status=$?
+	reap
 	want_status 143
 	[[ ! -s err ]] || fail "it said: $(cat err)"
 fi
@@ -422,8 +423,7 @@ if wait_for files 2 'rank?' && wait_for files 2 'child?'; then
 	sleep 0.2
 	began=$(now_ms)
 	kill -TERM $launcher
-	wait $launcher
-	status=$?
+	reap
 	want_status 143
 	want_within_ms 1500
 fi
