@@ -21,8 +21,8 @@ static bool config_valid(const struct engine_config *config)
 	       config->self.value < config->node_count && config->page_limit >= UNIT_PAGES &&
 	       config->page_limit <= SPACE_PAGES_MAX && config->page_limit % UNIT_PAGES == 0 &&
 	       (config->manager == MANAGER_FIXED || config->manager == MANAGER_CENTRAL) &&
-	       config->page_requests >= UNIT_PAGES && config->calls >= 1 &&
-	       config->hold_ns <= UINT64_C(1000000000);
+	       config->page_requests >= UNIT_PAGES && config->calls >= 2 &&
+	       config->calls <= LOOP_MAX / 2 && config->hold_ns <= UINT64_C(1000000000);
 }
 
 /*
@@ -102,6 +102,8 @@ static int take_manager_message(struct engine *engine, struct node_id from,
 	case MSG_READ_REQUEST:
 	case MSG_WRITE_REQUEST:
 		home_touched(engine, page_id(message->run.page), from);
+		home_touched(engine, page_id(message->run.page + message->run.page_count - 1u),
+			     from);
 		return directory_request(engine, from, &message->run,
 					 message->kind == MSG_WRITE_REQUEST);
 	case MSG_CONFIRM:
