@@ -11,7 +11,7 @@
 #define RECORDS 24
 #define WORDS 6
 #define CELLS 64
-#define STEPS 600
+#define STEPS 600 /* unless CHECK_STEPS says otherwise */
 #define NODES 8
 
 /* Words of one record lie a page apart; records lie side by side on those pages. */
@@ -122,7 +122,10 @@ static void read_cells(void)
 
 static void work(void)
 {
-	for (int step = 0; step < STEPS; step++) {
+	const char *text = getenv("CHECK_STEPS");
+	int steps = text != NULL ? atoi(text) : STEPS;
+
+	for (int step = 0; step < steps; step++) {
 		switch (check_below(&random_state, 4)) {
 		case 0:
 			write_cell();
