@@ -207,7 +207,7 @@ static bool all_invalidated(struct engine *engine, struct directory_entry *entry
 	return !others_hold(engine, entry, request_at(engine, entry->waiting_head)->node);
 }
 
-/* Row "invalidated", the last: the writer gets the page. */
+/* Row "all invalidated": the writer gets the page. */
 static void invalidation_over(struct engine *engine, struct directory_entry *entry)
 {
 	entry->state = DIRECTORY_QUIET;
@@ -480,7 +480,7 @@ static void waiting_find_tail(struct engine *engine, struct directory_entry *ent
 		entry->waiting_tail = link;
 }
 
-/* The owner is lost: another node takes its place, if one has the bytes. */
+/* Row "owner lost": another node takes its place, if one has the bytes. */
 static void replace_owner(struct engine *engine, struct directory_entry *entry)
 {
 	size_t heir = confirmed_holder(engine, entry, 0);

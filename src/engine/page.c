@@ -42,7 +42,7 @@ static void fail(struct engine *engine, struct page_id page, struct node_id lost
 	emit_page(engine, CMD_FAIL, page, lost);
 }
 
-/* Row "fault": sends the request, or has the home looked up first. */
+/* Sends the request, or has the home looked up first. */
 static void ask(struct engine *engine, struct page_id page, bool write)
 {
 	struct page_entry *entry = entry_of(engine, page);
@@ -64,6 +64,7 @@ static void ask(struct engine *engine, struct page_id page, bool write)
 	emit_run(engine, manager, write ? MSG_WRITE_REQUEST : MSG_READ_REQUEST, page, node_id(0));
 }
 
+/* Row "home known". */
 void page_home_known(struct engine *engine, uint64_t unit)
 {
 	for (uint64_t i = 0; i < UNIT_PAGES; i++) {
@@ -93,6 +94,7 @@ static void note_waiting(struct engine *engine, struct page_entry *entry)
 	engine->waited_count++;
 }
 
+/* Row "fault". */
 int page_fault(struct engine *engine, const struct event *event)
 {
 	struct page_id page = event->fault.run.page;
@@ -119,6 +121,7 @@ int page_fault(struct engine *engine, const struct event *event)
 	return 0;
 }
 
+/* Row "prefetch". */
 int page_prefetch(struct engine *engine, const struct event *event)
 {
 	struct run run = event->fault.run;
@@ -145,7 +148,7 @@ static uint32_t microseconds(uint64_t ns)
 	return (uint32_t)(ns / 1000);
 }
 
-/* Rows "grant" and "bytes arrived": the page is shown and the manager told. */
+/* The page is shown and the manager told. */
 static void complete(struct engine *engine, struct page_id page, struct node_id manager)
 {
 	struct page_entry *entry = entry_of(engine, page);
@@ -178,6 +181,7 @@ static bool grant_fits(struct engine *engine, const struct message_grant *grant,
 	return true;
 }
 
+/* Row "grant". */
 int page_granted(struct engine *engine, struct node_id from, const struct message *message)
 {
 	const struct message_grant *grant = &message->grant;
@@ -204,6 +208,7 @@ int page_granted(struct engine *engine, struct node_id from, const struct messag
 	return 0;
 }
 
+/* Rows "bytes arrived" and "bytes not had". */
 void page_read_done(struct engine *engine, const struct event *event)
 {
 	for (uint32_t i = 0; i < event->run.page_count; i++) {
@@ -227,6 +232,7 @@ void page_read_done(struct engine *engine, const struct event *event)
 	}
 }
 
+/* Row "refused". */
 int page_refused(struct engine *engine, struct node_id from, const struct message_run *run)
 {
 	(void)from;
@@ -341,6 +347,7 @@ uint64_t page_timer_ns(const struct engine *engine)
 	return engine->deferrals[engine->deferral_head].due_ns;
 }
 
+/* Row "pager done". */
 void page_pager_done(struct engine *engine, const struct event *event)
 {
 	for (uint32_t i = 0; i < event->pager.run.page_count; i++) {

@@ -138,9 +138,10 @@ void net_deliver(struct world *world)
 
 /* ---- one-sided reads ---- */
 
+/* The fabric takes a run in one piece or in several. */
 void net_read(struct world *world, struct node_id node, struct node_id peer, struct run run)
 {
-	struct read_op *op = bag_add(&world->reads);
+	bool pieces = chance(world, 20);
 
 	for (uint32_t i = 0; i < run.page_count; i++) {
 		struct page_id page = page_add(run.page, i);
@@ -149,8 +150,15 @@ void net_read(struct world *world, struct node_id node, struct node_id peer, str
 			sim_fail(world, &page, "node %u fetches into a frame that it has mapped",
 				 node.value);
 	}
-	*op = (struct read_op){ .node = node, .peer = peer, .run = run };
-	op->fails = !node_at(world, peer)->alive;
+	for (uint32_t i = 0; i < run.page_count;) {
+		uint32_t count = pieces ? 1 + below(world, run.page_count - i) : run.page_count;
+		struct read_op *op = bag_add(&world->reads);
+
+		*op = (struct read_op){ .node = node, .peer = peer };
+		op->run = (struct run){ page_add(run.page, i), count };
+		op->fails = !node_at(world, peer)->alive;
+		i += count;
+	}
 }
 
 static void copy_halves(struct world *world, struct read_op *op, uint32_t count)
@@ -212,7 +220,7 @@ bool net_notice_ready(struct world *world, size_t index)
 	uint32_t channel = channel_index(world, notice->dead, notice->survivor);
 
 	return channel_at(world, channel)->count == 0 &&
-	       !reads_under_way(world, notice->survivor, notice->dead);
+	       (notice->before_reads || !reads_under_way(world, notice->survivor, notice->dead));
 }
 
 void net_notice(struct world *world, size_t index)
@@ -223,6 +231,8 @@ void net_notice(struct world *world, size_t index)
 	bag_remove(&world->notices, index);
 	check_before_notice(world, notice.survivor, notice.dead);
 	node_step(world, notice.survivor, &event);
+	if (chance(world, 5))
+		node_step(world, notice.survivor, &event);
 }
 
 static void forget_ops_of(struct world *world, struct node_id dead)
@@ -288,6 +298,7 @@ void net_crash(struct world *world)
 		struct notice *notice = bag_add(&world->notices);
 
 		*notice = (struct notice){ .dead = dead, .survivor = node_id(i) };
+		notice->before_reads = chance(world, 30);
 	}
 }
 

@@ -24,7 +24,7 @@
 #define SIM_UNITS 4u
 #define SIM_PAGES (SIM_UNITS * UNIT_PAGES)
 #define SIM_THREADS_MAX 3u
-#define SIM_HOT_MAX 32u
+#define SIM_HOT_MAX 128u
 
 enum sim_mode {
 	MODE_PAGES = 0, /* a few nodes, nothing breaks */
@@ -94,6 +94,7 @@ struct fault {
 struct notice {
 	struct node_id dead;
 	struct node_id survivor;
+	bool before_reads; /* it comes while reads of the dead one's frames are still to fail */
 };
 
 enum thread_state {

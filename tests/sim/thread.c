@@ -86,7 +86,7 @@ static void prefetch(struct world *world, struct node_id id)
 	struct event event = { .kind = EV_PREFETCH };
 
 	event.fault.run.page = page_add(world->window.page, first);
-	event.fault.run.page_count = 1 + below(world, room);
+	event.fault.run.page_count = 1 + below(world, room < UNIT_PAGES ? room : UNIT_PAGES);
 	event.fault.write = chance(world, world->percent_store);
 	node_step(world, id, &event);
 }

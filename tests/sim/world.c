@@ -36,11 +36,12 @@ static void choose_weights(struct world *world)
 static void choose_pages(struct world *world)
 {
 	/* Near the end of a unit, so that runs go over into the next one's home. */
+	bool wide = chance(world, 10);
 	uint64_t unit = below(world, SIM_UNITS - 1);
-	uint32_t before = 1 + below(world, 12);
+	uint32_t before = 1 + below(world, wide ? 60 : 12);
 
 	world->window.page = page_id((unit + 1) * UNIT_PAGES - before);
-	world->window.page_count = before + below(world, 12);
+	world->window.page_count = before + below(world, wide ? UNIT_PAGES : 12);
 	world->hot_count = 0;
 	unsigned int few = chance(world, 50) ? 1 + below(world, 3) : world->window.page_count;
 
@@ -76,7 +77,7 @@ static void choose_config(struct world *world)
 	}
 	world->manager = chance(world, 30) ? MANAGER_CENTRAL : MANAGER_FIXED;
 	world->hold_ns = holds[below(world, 5)];
-	world->page_requests = UNIT_PAGES + below(world, 64);
+	world->page_requests = UNIT_PAGES + below(world, 32);
 	choose_weights(world);
 	choose_pages(world);
 }
@@ -204,7 +205,7 @@ static void touch_all(struct world *world)
 {
 	bool write = chance(world, 30);
 
-	for (unsigned int p = 0; p < world->hot_count; p++) {
+	for (unsigned int p = 0; p < world->hot_count; p += world->hot_count / 32 + 1) {
 		for (unsigned int i = 0; i < world->node_count; i++) {
 			if (world->nodes[i].alive)
 				thread_access(world, &world->nodes[i].threads[0], world->hot[p],
