@@ -266,9 +266,15 @@ status=${PIPESTATUS[0]}
 want_status 141
 want_in out "] y"
 
-begin "a reader that does not read holds nothing up"
-timeout -k 1 20 "$pergola" run -n 2 -l --timeout 500ms yes 2>err | (sleep 4)
-status=${PIPESTATUS[0]}
+begin "a reader that does not read holds nothing up, nor does its backlog grow"
+mkfifo pipe
+(exec <pipe; sleep 4) &
+"$pergola" run -n 2 -l --timeout 1s yes "$(printf 'x%.0s' {1..1000})" >pipe 2>err &
+launcher=$!
+sleep 0.9
+peak_kib=$(awk '/^VmHWM/ { print $2 }' /proc/$launcher/status)
+((peak_kib < 60000)) || fail "the launcher has $peak_kib KiB"
+reap
 want_status 124
 want_within_ms 6000
 
