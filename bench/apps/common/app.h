@@ -61,7 +61,10 @@ int app_heap_open(struct app *app, uint64_t bytes, size_t allocation_count);
  */
 void *app_heap_take(struct app *app, size_t bytes, int placement);
 
-/* Private memory, page-aligned, already touched so that no run pays for the first touch. NULL. */
+/*
+ * A block of private memory, to be freed: page-aligned, of huge pages if it is large and there are
+ * any, all zeros, and already touched so that no run pays for the first touch. NULL: no memory.
+ */
 void *app_private_take(size_t bytes);
 
 /* A line on standard error, "name: ...". From every node that calls it. */
