@@ -66,7 +66,9 @@ static void say_blame(struct launch *launch)
 		return;
 	describe(rank->status, how, sizeof(how));
 	output_say(&launch->output, "rank %u (pid %d) %s%s", launch->blamed, rank->pid, how,
-		   launch->running > 0 ? "; ending the job" : "");
+		   launch->running == 0	      ? ""
+		   : launch->options->goes_on ? "; the others go on (on-loss=error)"
+					      : "; ending the job");
 }
 
 static void blame(struct launch *launch, unsigned int index)
@@ -82,7 +84,8 @@ static void blame(struct launch *launch, unsigned int index)
 	launch->exit_status = exit_status_of(status);
 	if (!lost_another(status))
 		say_blame(launch);
-	launch_end(launch, LAUNCH_GRACE);
+	if (!launch->options->goes_on)
+		launch_end(launch, LAUNCH_GRACE);
 }
 
 /* ---- ends of processes --------------------------------------------------------------------- */

@@ -7,8 +7,9 @@
  *   TERM     SIGTERM is sent
  *   KILL     SIGKILL is sent to every process below the launcher, until there is none
  *
- * From the failure to the end of the last process takes at most 2 s. The exit status is decided by
- * the first rank that fails. (One that ends because it lost another, EXIT_NODE_LOST, is blamed only
+ * From the failure to the end of the last process takes at most 2 s. With on-loss=error no failure
+ * ends the job: it runs until all ranks have ended. The exit status is decided by the first rank
+ * that fails. (One that ends because it lost another, EXIT_NODE_LOST, is blamed only
  * if no other turns up: the lost one's end may be noticed later than its peers'.)
  */
 #ifndef PERGOLA_CLI_LAUNCH_H

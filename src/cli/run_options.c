@@ -179,5 +179,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 	if (optind == argc)
 		return cli_usage_error("run: the program to start is missing");
 	options->command = argv + optind;
-	return check_environment(&settings);
+	result = check_environment(&settings);
+	options->goes_on = settings_choice(&settings, SETTING_ON_LOSS) == ON_LOSS_CHOICE_ERROR;
+	return result;
 }

@@ -10,6 +10,7 @@ struct run_options {
 	unsigned int rank_count;
 	bool label;
 	bool verbose;
+	bool goes_on;	     /* on-loss=error: a rank's end is no reason to end the others */
 	uint64_t timeout_ns; /* 0: none */
 	char **command;	     /* ends with NULL; points into argv */
 };
