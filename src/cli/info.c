@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
+#include "node/node.h"
 #include "node/settings.h"
 #include "pergola/dsm.h"
 
@@ -17,12 +18,13 @@
 
 static void print_fabrics(void)
 {
-	const char *const *choices = settings_info(SETTING_FABRIC)->choices;
+	const struct fabric_ops *remote = backend_remote();
 
-	printf("fabrics   ");
-	for (size_t i = 1; choices[i] != NULL; i++) /* 0 is "auto" */
-		printf(" %s", choices[i]);
-	printf("\n");
+	printf("fabrics    %s", backend_local()->name);
+	if (remote == NULL)
+		printf(" (none between hosts in this build)\n");
+	else
+		printf(" %s\n", remote->name);
 }
 
 static void print_build(void)
