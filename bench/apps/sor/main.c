@@ -267,6 +267,11 @@ static void half_sweep(const struct run *run, unsigned int colour, double omega)
 
 static double relax_shared(const struct run *run, const struct options *options)
 {
+	/* Node 0 has read the whole grid, or written it: each node takes its band back. */
+	if (run->first < run->last)
+		(void)dsm_prefetch(run->grid.row[run->first],
+				   (run->last - run->first) * run->grid.cols * sizeof(double),
+				   DSM_WRITE);
 	app_must(run->app, dsm_barrier(), "dsm_barrier");
 	double start = app_seconds();
 	for (uint64_t half = 0; half < 2 * options->iterations; half++) {

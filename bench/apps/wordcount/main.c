@@ -317,6 +317,7 @@ static int make_stripes(struct count *count)
 				dsm_error());
 			return APP_FAILED;
 		}
+		app_must(app, dsm_prefetch(stripe, size, DSM_WRITE), "dsm_prefetch");
 		stripe_init(stripe, &total);
 		app_must(app, dsm_lock_init(stripe), "dsm_lock_init");
 		count->stripes[s] = stripe;
