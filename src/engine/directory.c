@@ -485,9 +485,9 @@ static void replace_owner(struct engine *engine, struct directory_entry *entry)
 {
 	size_t heir = confirmed_holder(engine, entry, 0);
 
-	if (entry->version == 0) {
-		entry->owner = 0; /* never written: every node's frame is right */
-	} else if (heir != BITSET_NONE) {
+	/* Until somebody has written it a page is this node's own. */
+	ASSERT(entry->owner != 0 && entry->version != 0);
+	if (heir != BITSET_NONE) {
 		entry->owner = (uint16_t)(heir + 1);
 	} else if (entry->spare != 0) {
 		entry->owner = entry->spare;
