@@ -94,6 +94,13 @@ void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind
 	message->bytes = (uint16_t)message_bytes(message);
 }
 
+static bool delta_fits(uint64_t base, uint64_t version)
+{
+	int64_t delta = (int64_t)(version - base);
+
+	return delta >= INT16_MIN && delta <= INT16_MAX;
+}
+
 void emit_grant(struct engine *engine, struct node_id peer, bool write, struct page_id page,
 		struct node_id owner, uint64_t version)
 {
@@ -101,9 +108,11 @@ void emit_grant(struct engine *engine, struct node_id peer, bool write, struct p
 	struct message *message = latest(engine, peer);
 
 	if (message != NULL && message->kind == kind && message->grant.page_count < RUN_MAX &&
+	    delta_fits(message->grant.version, version) &&
 	    message->grant.page + message->grant.page_count == page.value &&
 	    message->grant.owner == owner.value) {
-		message->grant.versions[message->grant.page_count++] = version;
+		message->grant.deltas[message->grant.page_count++] =
+			(int16_t)(version - message->grant.version);
 		message->bytes = (uint16_t)message_bytes(message);
 		return;
 	}
@@ -114,7 +123,7 @@ void emit_grant(struct engine *engine, struct node_id peer, bool write, struct p
 	message->grant.page = page.value;
 	message->grant.page_count = 1;
 	message->grant.owner = owner.value;
-	message->grant.versions[0] = version;
+	message->grant.version = version;
 	message->bytes = (uint16_t)message_bytes(message);
 }
 

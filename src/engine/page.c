@@ -170,7 +170,7 @@ static bool grant_fits(struct engine *engine, const struct message_grant *grant,
 {
 	for (uint32_t i = 0; i < grant->page_count; i++) {
 		struct page_entry *entry = entry_of(engine, page_id(grant->page + i));
-		bool same = entry->version == grant->versions[i];
+		bool same = entry->version == grant_version(grant, i);
 
 		if (entry->pending != (write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED))
 			return false;
@@ -193,15 +193,15 @@ int page_granted(struct engine *engine, struct node_id from, const struct messag
 		struct page_id page = page_id(grant->page + i);
 		struct page_entry *entry = entry_of(engine, page);
 
-		if (MUTANT(STALE_GRANT) && entry->version + 1 == grant->versions[i])
-			entry->version = grant->versions[i];
-		if (entry->version == grant->versions[i]) {
+		if (MUTANT(STALE_GRANT) && entry->version + 1 == grant_version(grant, i))
+			entry->version = grant_version(grant, i);
+		if (entry->version == grant_version(grant, i)) {
 			engine->stats.pages_granted++;
 			complete(engine, page, from);
 			continue;
 		}
 		engine->stats.pages_fetched++;
-		entry->version = grant->versions[i];
+		entry->version = grant_version(grant, i);
 		set_pending(engine, entry, write ? PENDING_WRITE_FETCH : PENDING_READ_FETCH);
 		emit_page(engine, CMD_READ, page, node_id(grant->owner));
 	}

@@ -31,8 +31,8 @@ static size_t body_bytes(const struct message *message)
 		return sizeof(message->run);
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
-		return offsetof(struct message_grant, versions) +
-		       sizeof(message->grant.versions[0]) * message->grant.page_count;
+		return offsetof(struct message_grant, deltas) +
+		       sizeof(message->grant.deltas[0]) * message->grant.page_count;
 	case MSG_HOME_QUERY:
 		return sizeof(message->home_query);
 	case MSG_HOME_REPLY:
@@ -104,7 +104,7 @@ static bool grant_valid(const struct message_grant *grant, const struct wire_lim
 {
 	return grant->page_count <= RUN_MAX &&
 	       range_valid(grant->page, grant->page_count, limits->page_limit) &&
-	       node_valid(grant->owner, limits) && grant->zero == 0;
+	       node_valid(grant->owner, limits) && grant->zero == 0 && grant->deltas[0] == 0;
 }
 
 static bool home_query_valid(const struct message_home_query *query,

@@ -22,7 +22,7 @@
 #define MESSAGE_MAX 256u
 
 /* Pages that one message can speak of at most. */
-#define RUN_MAX 16u
+#define RUN_MAX 64u
 
 /* The grain of placement and of the heap: 64 pages, 256 KiB. */
 #define UNIT_PAGES 64u
@@ -84,8 +84,15 @@ struct message_grant {
 	uint16_t page_count;
 	uint16_t owner; /* whose frames hold the bytes */
 	uint32_t zero;
-	uint64_t versions[RUN_MAX]; /* page_count of them */
+	uint64_t version;	 /* of the first page ... */
+	int16_t deltas[RUN_MAX]; /* ... and what to add to it for each: page_count of them, from 0
+				  */
 };
+
+static inline uint64_t grant_version(const struct message_grant *grant, unsigned int index)
+{
+	return grant->version + (uint64_t)(int64_t)grant->deltas[index];
+}
 
 struct message_home_query {
 	uint64_t unit;
@@ -218,7 +225,7 @@ struct message {
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little endian");
 static_assert(sizeof(struct message_run) == 16, "no implicit padding");
-static_assert(sizeof(struct message_grant) == 16 + 8 * RUN_MAX, "no implicit padding");
+static_assert(sizeof(struct message_grant) == 24 + 2 * RUN_MAX, "no implicit padding");
 static_assert(sizeof(struct message_home_query) == 16, "no implicit padding");
 static_assert(sizeof(struct message_home_reply) == 16 + 2 * HOMES_MAX, "no implicit padding");
 static_assert(sizeof(struct message_sync_request) == 24, "no implicit padding");

@@ -50,7 +50,7 @@ static void make_pages(struct driver *driver, struct message *message)
 			(uint16_t)make_range(driver, RUN_MAX, pages, &message->grant.page);
 		message->grant.owner = make_node(driver);
 		for (unsigned int i = 0; i < message->grant.page_count; i++)
-			message->grant.versions[i] = prng_next(&driver->prng);
+			message->grant.deltas[i] = i == 0 ? 0 : (int16_t)prng_next(&driver->prng);
 	} else if (message->kind == MSG_KEY_REPLY) {
 		message->key.page_count = make_range(driver, pages, pages, &message->key.page);
 		message->key.key = prng_next(&driver->prng);

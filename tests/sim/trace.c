@@ -59,7 +59,7 @@ static void print_grant(const struct message_grant *grant)
 {
 	printf("p%" PRIu64 "+%u owner n%u versions", grant->page, grant->page_count, grant->owner);
 	for (unsigned int i = 0; i < grant->page_count; i++)
-		printf(" %" PRIu64, grant->versions[i]);
+		printf(" %" PRIu64, grant_version(grant, i));
 }
 
 static void print_message(const struct message *message)

@@ -89,8 +89,9 @@ static struct message sample(enum message_kind kind)
 
 	message.kind = (uint16_t)kind;
 	if (kind == MSG_READ_GRANT || kind == MSG_WRITE_GRANT) {
+		message.grant.version = UINT64_C(0x1122334455660000);
 		for (unsigned int i = 0; i < RUN_MAX; i++)
-			message.grant.versions[i] = UINT64_C(0x1122334455660000) + i;
+			message.grant.deltas[i] = (int16_t)(i % 2 ? -(int)i * 500 : (int)i * 500);
 	} else if (kind == MSG_HOME_REPLY) {
 		for (unsigned int i = 0; i < UNITS - 1; i++)
 			message.home_reply.homes[i] = i % 2 ? HOME_UNKNOWN : (uint16_t)(i / 2);
