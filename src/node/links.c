@@ -28,7 +28,7 @@ enum {
  * Processes can share memory when they run under one kernel and see the same abstract sockets: the
  * kernel's boot id and the network namespace tell.
  */
-static uint64_t host_identity(void)
+uint64_t links_host(void)
 {
 	char boot[64] = "";
 	struct stat namespace;
@@ -86,25 +86,17 @@ static int open_one(struct node *node, unsigned int place, const struct fabric_o
 	return error;
 }
 
-/* Is the network worth opening? Not for nodes that all meet at a socket of this host. */
-static bool may_leave_host(const struct node *node)
-{
-	const char *root = settings_text(&node->settings, SETTING_ROOT);
-
-	return node->node_count > 1 && root[0] != '@';
-}
-
 int links_open(struct node *node, struct contact *contact)
 {
 	unsigned int choice = settings_choice(&node->settings, SETTING_FABRIC);
 	int error = 0;
 
-	*contact = (struct contact){ .host = host_identity() };
+	*contact = (struct contact){ .host = links_host() };
 	if (choice != FABRIC_CHOICE_VERBS)
 		error = open_one(node, LINK_LOCAL, backend_local(),
 				 &contact->addresses[LINK_LOCAL]);
 	if (error != 0 || choice == FABRIC_CHOICE_SHM ||
-	    (choice == FABRIC_CHOICE_AUTO && !may_leave_host(node)))
+	    (choice == FABRIC_CHOICE_AUTO && node->wireup.one_host))
 		return error;
 	if (backend_remote() == NULL && choice == FABRIC_CHOICE_VERBS)
 		return error_set(-ENOSYS, "this library was built without the verbs fabric "
@@ -198,6 +190,7 @@ int links_connect(struct node *node, const struct contact *contacts)
 	int error = 0;
 
 	for (unsigned int peer = 0; peer < node->node_count && error == 0; peer++) {
+		node->local_count += contacts[peer].host == contacts[node->self.value].host;
 		if (peer != node->self.value)
 			error = choose_route(node, contacts, peer);
 	}

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Joining a job and leaving it. Order of joining: settings are checked, the pager proves that this
- * machine can do it, the fabric has an address, the bootstrap carries all addresses to all,
- * connections stand, the progress thread starts. Leaving is the reverse.
+ * Joining a job and leaving it. Order of joining: the launcher says who this process is, settings
+ * are checked, the pager proves that this machine can do it, the fabric has an address, the wire-up
+ * carries all addresses to all, connections stand, the progress thread starts. Leaving is the
+ * reverse.
  */
 #include "node/node.h"
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "node/bootstrap.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -133,22 +133,14 @@ static int meet(struct node *node, const struct introduction *mine)
 {
 	struct introduction *all = calloc(node->node_count, sizeof(*all));
 	struct contact *contacts = calloc(node->node_count, sizeof(*contacts));
-	struct bootstrap bootstrap = {
-		.root = settings_text(&node->settings, SETTING_ROOT),
-		.rank = node->self.value,
-		.size = node->node_count,
-		.version = WIRE_VERSION,
-		.job = settings_u64(&node->settings, SETTING_JOB),
-		.timeout_ns = settings_u64(&node->settings, SETTING_CONNECT_TIMEOUT),
-	};
 	int error = -ENOMEM;
 
 	if (all == NULL || contacts == NULL) {
 		error_set(-ENOMEM, "no memory for the addresses of %u nodes", node->node_count);
 		goto out;
 	}
-	settings_secret(&node->settings, bootstrap.secret);
-	error = bootstrap_exchange(&bootstrap, mine, sizeof(*mine), all);
+	error = wireup_exchange(&node->wireup, &node->settings, WIRE_VERSION, mine, sizeof(*mine),
+				all);
 	for (unsigned int i = 0; error == 0 && i < node->node_count; i++) {
 		contacts[i] = all[i].contact;
 		error = compare(mine, &all[i], i);
@@ -196,7 +188,7 @@ static void choose_spin(struct node *node)
 	uint64_t spin_ns = settings_u64(&node->settings, SETTING_SPIN);
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned int here = cores();
-	bool own_cores = here > 0 && (unsigned long)online >= node->node_count;
+	bool own_cores = here > 0 && (unsigned long)online >= node->local_count;
 
 	node->wait_spin_ns = spin_ns;
 	node->loop_spin_ns = spin_ns;
@@ -204,7 +196,7 @@ static void choose_spin(struct node *node)
 		return;
 	node->wait_spin_ns = own_cores ? UINT64_C(100000) : 0;
 	node->loop_spin_ns =
-		(unsigned long)online >= 2ul * node->node_count && here >= 2 ? UINT64_C(50000) : 0;
+		(unsigned long)online >= 2ul * node->local_count && here >= 2 ? UINT64_C(50000) : 0;
 }
 
 static int read_settings(struct node *node)
@@ -217,11 +209,6 @@ static int read_settings(struct node *node)
 				 "node id %u of %u: ids are 0 to %u (PERGOLA_RANK, PERGOLA_SIZE; "
 				 "`pergola run -n N` sets them)",
 				 rank, size, size - 1);
-	if (size > 1 && settings_text(&node->settings, SETTING_ROOT)[0] == '\0')
-		return error_set(-EINVAL,
-				 "a job of %u nodes needs PERGOLA_ROOT; "
-				 "`pergola run -n %u` sets it",
-				 size, size);
 	if (sysconf(_SC_PAGESIZE) != PAGE_BYTES)
 		return error_set(-ENOSYS, "this kernel's pages have %ld bytes; Pergola needs %u",
 				 sysconf(_SC_PAGESIZE), PAGE_BYTES);
@@ -232,7 +219,6 @@ static int read_settings(struct node *node)
 	node->pager_ops = backend_pager();
 	log_setup((enum log_level)settings_choice(&node->settings, SETTING_LOG),
 		  size > 1 ? (int)rank : -1);
-	choose_spin(node);
 	return 0;
 }
 
@@ -274,7 +260,10 @@ static int open_parts(struct node *node)
 	error = meet(node, &mine);
 	if (error == 0)
 		error = reads_open(node);
-	return error != 0 ? error : start_thread(node);
+	if (error != 0)
+		return error;
+	choose_spin(node);
+	return start_thread(node);
 }
 
 int node_open(const struct settings *settings, struct node **out)
@@ -286,10 +275,13 @@ int node_open(const struct settings *settings, struct node **out)
 	node->settings = *settings;
 	node->kick_fd = -1;
 	init_locks(node);
-	int error = read_settings(node);
+	int error = wireup_identify(&node->wireup, &node->settings, links_host());
 
 	if (error == 0)
+		error = read_settings(node);
+	if (error == 0)
 		error = open_parts(node);
+	wireup_end(&node->wireup);
 	if (error != 0) {
 		close_parts(node);
 		return error;

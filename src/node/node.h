@@ -4,7 +4,7 @@
  * that run the node; the public functions (api_*.c) use node_call() and the few calls below it.
  *
  *   job.c      the one handle behind the public functions; settings before there is a node
- *   node.c     joining and leaving: bootstrap, fabric, engine, pager, the progress thread
+ *   node.c     joining and leaving: wire-up, fabric, engine, pager, the progress thread
  *   loop.c     progress: faults, messages, completions and timers become events; sleeping
  *   execute.c  the engine's commands are carried out
  *   outbox.c   messages that wait for a credit
@@ -28,6 +28,7 @@
 #include "engine/slab.h"
 #include "node/exit.h"
 #include "node/settings.h"
+#include "node/wireup.h"
 #include "port/fabric.h"
 #include "port/pager.h"
 
@@ -119,7 +120,9 @@ struct node_counters {
 struct node {
 	struct node_id self;
 	unsigned int node_count;
+	unsigned int local_count; /* nodes on this host, this one included */
 	struct settings settings;
+	struct wireup wireup; /* while joining */
 	const struct pager_ops *pager_ops;
 	uint64_t wait_spin_ns; /* a waiting thread polls this long before it sleeps */
 	uint64_t loop_spin_ns; /* so does the progress thread after the last event */
