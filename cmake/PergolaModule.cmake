@@ -1,3 +1,5 @@
+include(PergolaPmix)
+
 # One module of the library: a static archive of position-independent objects that a test can link
 # without the modules above it. The shared library is made of all of them (pergola_library below).
 function(pergola_module name)
@@ -27,6 +29,9 @@ function(pergola_library)
 		$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
 		$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 	target_link_libraries(pergola PRIVATE Threads::Threads)
+	if(PERGOLA_PMIX_FOUND)
+		target_link_libraries(pergola PRIVATE ${PMIX_LINK_LIBRARIES})
+	endif()
 	target_link_options(pergola PRIVATE
 		-Wl,--version-script=${PROJECT_SOURCE_DIR}/src/libpergola.map)
 	if(NOT PERGOLA_SANITIZE)

@@ -40,8 +40,8 @@ static int check_root(const struct bootstrap *bootstrap)
 	if (!endpoint_is_local(bootstrap->root) && !bootstrap_has_secret(bootstrap))
 		return error_set(-EINVAL,
 				 "root %s can be reached from the network and PERGOLA_SECRET is "
-				 "not set: set it to the same 64 random hexadecimal digits on "
-				 "every node",
+				 "not set: give every node the same, made once by `head -c 32 "
+				 "/dev/urandom | od -An -v -tx1 | tr -d ' \\n'`",
 				 bootstrap->root);
 	return 0;
 }

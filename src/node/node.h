@@ -231,6 +231,9 @@ struct contact {
 	struct fabric_address addresses[LINKS_MAX];
 };
 
+/* The contact's `host` of this process. */
+uint64_t links_host(void);
+
 /* Opens the fabrics that the settings allow; says in `contact` how this node can be reached. */
 int links_open(struct node *node, struct contact *contact);
 

@@ -725,6 +725,8 @@ const char *settings_source_name(enum setting_source source)
 		return "default";
 	case SOURCE_PROGRAM:
 		return "program";
+	case SOURCE_LAUNCHER:
+		return "launcher";
 	case SOURCE_ENVIRONMENT:
 		return "environment";
 	}

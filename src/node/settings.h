@@ -65,6 +65,7 @@ enum setting_kind {
 enum setting_source {
 	SOURCE_DEFAULT = 0,
 	SOURCE_PROGRAM,
+	SOURCE_LAUNCHER, /* who started the process through PMIx (wireup.h) */
 	SOURCE_ENVIRONMENT,
 };
 
@@ -154,7 +155,7 @@ const struct setting_info *settings_info(enum setting_id id);
 /* Writes what a setting allows, in words: "one of fixed, central". Returns `text`. */
 const char *settings_allowed(enum setting_id id, char *text, size_t text_bytes);
 
-/* "default", "program", "environment". */
+/* "default", "program", "launcher", "environment". */
 const char *settings_source_name(enum setting_source source);
 
 #endif
