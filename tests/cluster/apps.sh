@@ -27,19 +27,19 @@ fail() {
 	failed=$((failed + 1))
 }
 
-# run NODES STATUS PROGRAM ARGUMENT...: a job whose every rank must end with STATUS
+# run NODES STATUS PROGRAM ARGUMENT...: a job whose every rank must end with STATUS. Each one's shell
+# writes it down and ends well, because the launcher ends the others when one rank fails.
 run() {
 	local nodes=$1 expected=$2 program=$3 rank
 	shift 3
 	runs=$((runs + 1))
 	rm -f status.*
-	"$pergola" run -n "$nodes" --timeout 30 \
-		sh -c '"$@"; s=$?; echo $s >status.$PERGOLA_RANK; exit $s' sh \
+	"$pergola" run -n "$nodes" --timeout 30 sh -c '"$@"; echo $? >status.$PERGOLA_RANK' sh \
 		"$build/bench/apps/$program" "$@" >out 2>err </dev/null
 	local status=$?
 	what="$program $* ($nodes nodes, ${PERGOLA_MANAGER:-default})"
-	if ((status != expected)); then
-		fail "$what: status $status, not $expected"
+	if ((status != 0)); then
+		fail "$what: the launcher's status is $status"
 		return 1
 	fi
 	for ((rank = 0; rank < nodes; rank++)); do
