@@ -32,6 +32,7 @@
 
 #include "base/id.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -128,6 +129,19 @@ struct fabric_event {
 	size_t bytes;
 };
 
+/* What a fabric runs on, for people. "" and 0 where there is no such thing. */
+struct fabric_description {
+	char device[FABRIC_NAME_MAX];
+	unsigned int port;
+	char link_layer[16]; /* "Ethernet", "InfiniBand" */
+	char address[FABRIC_NAME_MAX];
+	int gid_index;		/* negative: none */
+	char gid_type[16];	/* "RoCE v2", "RoCE v1", "IB" */
+	unsigned int mtu_bytes; /* of the port, active */
+	int numa_node;		/* that the device is near to; negative: any */
+	bool on_demand;		/* the device faults pages in itself: registering pins nothing */
+};
+
 struct fabric_ops {
 	const char *name; /* "shm", "verbs" */
 
@@ -144,10 +158,14 @@ struct fabric_ops {
 	int (*open)(const struct fabric_config *config, struct fabric **out,
 		    struct fabric_address *address);
 
+	/* Any time after open(). NULL: this fabric has no device. */
+	void (*describe)(struct fabric *fabric, struct fabric_description *out);
+
 	/*
 	 * Connects to the peers that have an address here: addresses[i] is node i's, and one of 0
-	 * bytes says that node i is not reached by this fabric (this node's own is not used). Returns
-	 * 0 when every connection stands; -ETIMEDOUT, -EACCES (a peer did not know the secret), ...
+	 * bytes says that node i is not reached by this fabric (this node's own is not used).
+	 * Returns 0 when every connection stands; -ETIMEDOUT, -EACCES (a peer did not know the
+	 * secret), ...
 	 */
 	int (*connect)(struct fabric *fabric, const struct fabric_address *addresses);
 
