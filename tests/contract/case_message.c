@@ -87,7 +87,7 @@ static void numbered_send(struct contract_node *node, unsigned int peer, uint64_
 
 static void message_order(struct contract_node *node)
 {
-	uint64_t each = ORDER_MESSAGES / (node->count * (node->count - 1));
+	uint64_t each = harness_rounds(node, ORDER_MESSAGES) / (node->count * (node->count - 1));
 	uint64_t sent[CONTRACT_NODES_MAX] = { 0 };
 	uint64_t left = each * (node->count - 1);
 
@@ -132,9 +132,10 @@ static uint64_t fill(struct contract_node *node, unsigned int peer, uint64_t *nu
 /* Word 0: rounds in which the sender is stuck; word 1: rounds read out. */
 static void credit_send(struct contract_node *node, bool asleep)
 {
+	uint64_t rounds = harness_rounds(node, CREDIT_ROUNDS);
 	uint64_t number = 0;
 
-	for (uint64_t round = 1; round <= CREDIT_ROUNDS; round++) {
+	for (uint64_t round = 1; round <= rounds; round++) {
 		uint64_t credits = node->credits[1];
 
 		/* Nobody takes them meanwhile. */
@@ -153,8 +154,10 @@ static void credit_send(struct contract_node *node, bool asleep)
 
 static void credit_receive(struct contract_node *node)
 {
+	uint64_t rounds = harness_rounds(node, CREDIT_ROUNDS);
+
 	node->on_message = number_check;
-	for (uint64_t round = 1; round <= CREDIT_ROUNDS; round++) {
+	for (uint64_t round = 1; round <= rounds; round++) {
 		harness_await_word(node, 0, round);
 		/* Now and then long enough for the sender to be asleep. */
 		if (prng_below(&node->prng, 4) == 0)
@@ -193,7 +196,7 @@ static void message_flood_asleep(struct contract_node *node)
 	uint64_t number = 0;
 
 	node->on_message = number_check;
-	while (number < FLOOD_MESSAGES) {
+	while (number < harness_rounds(node, FLOOD_MESSAGES)) {
 		uint64_t credits = node->credits[peer];
 
 		fill(node, peer, &number);

@@ -46,6 +46,8 @@ static void tell(struct contract_node *node, unsigned int peer, const struct har
 	harness_send(node, peer, &told, sizeof(told));
 }
 
+#define CYCLES 500u
+
 /* Node 0 registers, tells, waits for the answer, deregisters; node 1 reads, also after the end. */
 static void cycles_offer(struct contract_node *node, unsigned int rounds, bool new_file)
 {
@@ -95,18 +97,22 @@ static void cycles_use(struct contract_node *node, unsigned int rounds)
 
 static void region_cycles(struct contract_node *node)
 {
+	unsigned int rounds = harness_rounds(node, CYCLES);
+
 	if (node->rank == 0)
-		cycles_offer(node, 500, false);
+		cycles_offer(node, rounds, false);
 	else
-		cycles_use(node, 500);
+		cycles_use(node, rounds);
 }
 
 static void region_cycles_files(struct contract_node *node)
 {
+	unsigned int rounds = harness_rounds(node, CYCLES);
+
 	if (node->rank == 0)
-		cycles_offer(node, 500, true);
+		cycles_offer(node, rounds, true);
 	else
-		cycles_use(node, 500);
+		cycles_use(node, rounds);
 }
 
 #define UNSEEN_FILES 2000u

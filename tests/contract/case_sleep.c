@@ -22,12 +22,13 @@ static void message_any(struct contract_node *node, unsigned int peer, const uns
 static void sleep_ping_pong(struct contract_node *node)
 {
 	unsigned int peer = node->rank ^ 1;
+	uint64_t rounds = harness_rounds(node, PING_ROUNDS);
 	uint64_t round = 0;
 	int fd = node->ops->fd(node->fabric);
 
 	node->on_message = message_any;
 	CHECK(fd >= 0);
-	for (; peer < node->count && round < PING_ROUNDS; round++) {
+	for (; peer < node->count && round < rounds; round++) {
 		if (node->rank < peer)
 			harness_send(node, peer, &round, sizeof(round));
 		SLEEP_UNTIL(node, node->received[peer] == round + 1);
@@ -60,10 +61,11 @@ static void drowse_until(struct contract_node *node, unsigned int peer, uint64_t
 /* The sender's moment wanders across that of the sleeper's falling asleep. */
 static void sleep_race(struct contract_node *node)
 {
+	uint64_t rounds = harness_rounds(node, RACE_ROUNDS);
 	unsigned int peer = node->rank ^ 1;
 
 	node->on_message = message_any;
-	for (uint64_t round = 0; round < RACE_ROUNDS; round++) {
+	for (uint64_t round = 0; round < rounds; round++) {
 		if (node->rank == 0) {
 			harness_spin_ns(prng_below(&node->prng, 2 * RACE_NS));
 			harness_send(node, peer, &round, sizeof(round));
@@ -80,13 +82,15 @@ static void sleep_race(struct contract_node *node)
 /* Many wake one sleeper, and each other's wake-ups are not taken for one's own. */
 static void sleep_many_to_one(struct contract_node *node)
 {
+	uint64_t count = harness_rounds(node, MANY_MESSAGES);
+
 	if (node->rank == 0) {
 		node->on_message = message_any;
 		for (unsigned int peer = 1; peer < node->count; peer++)
-			SLEEP_UNTIL(node, node->received[peer] == MANY_MESSAGES);
+			SLEEP_UNTIL(node, node->received[peer] == count);
 		return;
 	}
-	for (uint64_t i = 0; i < MANY_MESSAGES; i++) {
+	for (uint64_t i = 0; i < count; i++) {
 		if (prng_below(&node->prng, 8) == 0)
 			usleep((useconds_t)prng_below(&node->prng, 100));
 		harness_send(node, 0, &i, sizeof(i));

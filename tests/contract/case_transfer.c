@@ -197,6 +197,7 @@ static void transfer_torn(struct contract_node *node)
 	struct spaces spaces = spaces_make(node, TORN_BYTES, FABRIC_REMOTE_READ);
 	uint64_t *mine = (void *)spaces.offered.base;
 	const uint64_t *got = (const void *)spaces.work.base;
+	unsigned int rounds = harness_rounds(node, TORN_ROUNDS);
 
 	harness_barrier(node);
 	if (node->rank == 0) {
@@ -207,7 +208,7 @@ static void transfer_torn(struct contract_node *node)
 			harness_pump(node);
 		}
 	} else {
-		for (unsigned int round = 0; round < TORN_ROUNDS; round++) {
+		for (unsigned int round = 0; round < rounds; round++) {
 			CHECK(harness_read(node, harness_local(&spaces.work, 0, TORN_BYTES),
 					   harness_remote(node, 0, 0, 0)) == 0);
 			for (size_t i = 0; i < TORN_BYTES / 8; i++)

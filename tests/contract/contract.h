@@ -33,6 +33,7 @@ struct contract_case {
 struct contract_options {
 	unsigned int node_count; /* 2 .. CONTRACT_NODES_MAX; 0: CONTRACT_NODES */
 	unsigned int limit_ms;	 /* a step that waits longer has failed; 0: 5000 */
+	unsigned int haste; /* rounds that only repeat are divided by this; 0, 1: all of them */
 	bool fragile;	  /* an access that is refused by the peer may cost the connection to it */
 	const char *only; /* cases whose name begins so; NULL: all */
 	const struct contract_case *extra; /* the backend's own cases */
@@ -43,7 +44,8 @@ struct contract_options {
 /* Runs the cases; returns how many failed, or a negative errno value. */
 int contract_run(const struct fabric_ops *ops, const struct contract_options *options);
 
-/* As a program: [-f(ragile)] [-n nodes] [-t limit-ms] [case]. Returns the exit status. */
+/* As a program: [-f(ragile)] [-h haste] [-n nodes] [-t limit-ms] [case]. Returns the exit status.
+ */
 int contract_main(const struct fabric_ops *ops, const struct contract_case *extra,
 		  unsigned int extra_count, int argc, char **argv);
 

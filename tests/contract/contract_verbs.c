@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The suite on the fabric on RDMA. Exit status 77 where there is no device. */
-#include "harness.h"
+#include "contract_verbs.h"
 #include "verbs/verbs.h"
 
 #include "base/error.h"
@@ -53,5 +53,6 @@ int main(int argc, char **argv)
 {
 	if (!have_device())
 		return 77;
-	return contract_main(&fabric_verbs_ops, NULL, 0, argc, argv);
+	return contract_main(&fabric_verbs_ops, contract_verbs_cases.cases,
+			     contract_verbs_cases.count, argc, argv);
 }

@@ -29,6 +29,13 @@ void harness_fail(const char *file, int line, const char *what)
 	_exit(1);
 }
 
+unsigned int harness_rounds(const struct contract_node *node, unsigned int rounds)
+{
+	unsigned int fewer = rounds / node->world->haste;
+
+	return fewer > 0 ? fewer : 1;
+}
+
 uint64_t harness_now_ns(void)
 {
 	struct timespec now;

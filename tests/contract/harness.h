@@ -23,6 +23,7 @@
 struct contract_world {
 	const char *case_name;
 	unsigned int limit_ms;
+	unsigned int haste;
 	bool fragile;
 	uint64_t job;
 	uint64_t seed;
@@ -105,6 +106,9 @@ __attribute__((noreturn)) void harness_fail(const char *file, int line, const ch
 				harness_sleep(node, wait_end_ns, __FILE__, __LINE__, #condition);  \
 		}                                                                                  \
 	} while (0)
+
+/* So many rounds, or fewer where each takes long. */
+unsigned int harness_rounds(const struct contract_node *node, unsigned int rounds);
 
 uint64_t harness_now_ns(void);
 uint64_t harness_deadline(const struct contract_node *node);

@@ -174,6 +174,7 @@ static int case_run(struct run *run)
 		return -ENOMEM;
 	run->world->case_name = run->test->name;
 	run->world->limit_ms = options->limit_ms != 0 ? options->limit_ms : 5000;
+	run->world->haste = options->haste != 0 ? options->haste : 1;
 	run->world->fragile = options->fragile;
 	run->world->seed = seed_make();
 	run->world->job = hash_u64(run->world->seed) | 1;
@@ -240,17 +241,20 @@ int contract_main(const struct fabric_ops *ops, const struct contract_case *extr
 	struct contract_options options = { .extra = extra, .extra_count = extra_count };
 	int option;
 
-	while ((option = getopt(argc, argv, "fn:t:")) != -1) {
+	while ((option = getopt(argc, argv, "fh:n:t:")) != -1) {
 		unsigned long value = optarg != NULL ? strtoul(optarg, NULL, 10) : 0;
 
 		if (option == 'f') {
 			options.fragile = true;
+		} else if (option == 'h' && value >= 1 && value <= 1000) {
+			options.haste = (unsigned int)value;
 		} else if (option == 'n' && value >= 2 && value <= CONTRACT_NODES_MAX) {
 			options.node_count = (unsigned int)value;
 		} else if (option == 't' && value >= 1 && value <= 600000) {
 			options.limit_ms = (unsigned int)value;
 		} else {
-			fprintf(stderr, "usage: %s [-f] [-n nodes] [-t limit-ms] [case]\n",
+			fprintf(stderr,
+				"usage: %s [-f] [-h haste] [-n nodes] [-t limit-ms] [case]\n",
 				argv[0]);
 			return 2;
 		}
