@@ -27,8 +27,8 @@ fail() {
 	failed=$((failed + 1))
 }
 
-# run NODES STATUS PROGRAM ARGUMENT...: a job whose every rank must end with STATUS. Each one's shell
-# writes it down and ends well, because the launcher ends the others when one rank fails.
+# run NODES STATUS PROGRAM ARGUMENT...: a job whose every rank must end with STATUS. The ranks'
+# shells write it down and end well, because the launcher ends the others when one rank fails.
 run() {
 	local nodes=$1 expected=$2 program=$3 rank
 	shift 3
