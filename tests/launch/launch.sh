@@ -11,14 +11,17 @@
 # they end with it in any case. Exit status 77, with the reason: something is not installed.
 set -u
 if [[ ${LAUNCH_GUARD:-} != "$PPID" ]]; then
+	LAUNCH_WORK=$(mktemp -d)
+	export LAUNCH_WORK
+	trap 'rm -rf "$LAUNCH_WORK"' EXIT
 	# shellcheck disable=SC2016 # $PPID is the inner shell's
-	exec "$2" run -n 1 --timeout 100s -- \
+	"$2" run -n 1 --timeout 100s -- \
 		bash -c 'LAUNCH_GUARD=$PPID exec bash "$@"' launch "$0" "$@"
+	exit
 fi
-part=$1 pergola=$(realpath "$2") job=$(realpath "$3")
+part=$1 pergola=$(realpath "$2") job=$(realpath "$3") work=$LAUNCH_WORK
 here=$(cd "$(dirname "$0")" && pwd)
-unset "${!PERGOLA_@}" "${!PMIX_@}" "${!SLURM_@}" "${!OMPI_@}"
-work=$(mktemp -d)
+unset "${!PERGOLA_@}" "${!PMIX_@}" "${!SLURM_@}" "${!OMPI_@}" "${!LAUNCH_@}"
 export TMPDIR=$work/tmp
 mkdir "$TMPDIR"
 cd "$work" || exit 1
@@ -30,14 +33,13 @@ orphans() {
 	pgrep -P "$PPID" | grep -vx $$
 }
 
-clean_up() {
+end_all() {
 	local pid
 	for pid in $(jobs -p) $(orphans); do
 		kill -9 "$pid" 2>/dev/null
 	done
-	rm -rf "$work"
 }
-trap clean_up EXIT
+trap end_all EXIT
 
 skip() {
 	echo "launch.sh $part: skipped: $*"

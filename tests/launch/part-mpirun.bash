@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2016,SC2154
-# Sourced by launch.sh: Open MPI's mpirun, which brings PMIx. No MPI is in the program. Single quotes
-# hold what the ranks' shells expand.
+# Sourced by launch.sh: Open MPI's mpirun, which brings PMIx. No MPI is in the program. Single
+# quotes hold what the ranks' shells expand.
 
 need mpirun
 # What a container and a small machine need of mpirun; nothing of it is about the program.
