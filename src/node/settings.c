@@ -637,6 +637,15 @@ static void warn_of_unknown_variables(void)
 	}
 }
 
+/* One process of a job is enough to warn. Under PMIx its rank is not among the settings yet. */
+static bool speaks_for_job(const struct settings *settings)
+{
+	const char *rank = getenv("PMIX_RANK");
+
+	return settings_u64(settings, SETTING_RANK) == 0 &&
+	       (rank == NULL || strcmp(rank, "0") == 0);
+}
+
 int settings_read_environment(struct settings *settings)
 {
 	for (enum setting_id id = SETTING_RANK; id < SETTING_COUNT; id++) {
@@ -648,7 +657,7 @@ int settings_read_environment(struct settings *settings)
 		if (error != 0)
 			return error_prefix(error, "%s: ", table[id].environment);
 	}
-	if (settings_u64(settings, SETTING_RANK) == 0)
+	if (speaks_for_job(settings))
 		warn_of_unknown_variables();
 	return 0;
 }

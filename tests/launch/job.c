@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The program that every launcher starts, the same binary: launch_job SIZE [ID]. It joins, checks
- * its place in a job of SIZE nodes, and that memory is shared: a counter under a lock, a slot for
- * each node, a heap. ID is what dsm_init() gets: "-1" (when left out), a number, or "reverse": the
- * last of the launcher's ranks is node 0. Prints "ok NODE of SIZE" and where it ran. Exit status 1:
- * it could not join, and says why; 77: this machine does not permit it.
+ * The program that every launcher starts, the same binary: launch_job SIZE [ID [KILLED]]. It joins,
+ * checks its place in a job of SIZE nodes, and that memory is shared: a counter under a lock, a
+ * slot for each node, a heap. ID is what dsm_init() gets: "-1" (when left out), a number, or
+ * "reverse": the last of the launcher's ranks is node 0. Node KILLED then kills itself. Prints "ok
+ * NODE of SIZE" and where it ran. Exit status 1: it could not join, and says why; 77: this machine
+ * does not permit it.
  */
 #include <pergola/dsm.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +105,8 @@ int main(int argc, char **argv)
 	use_heap(size);
 	printf("ok %d of %d on %s\n", dsm_node_id(), size, host == NULL ? "this host" : host);
 	fflush(stdout);
+	if (argc > 3 && atoi(argv[3]) == dsm_node_id())
+		raise(SIGKILL);
 	CHECK(dsm_barrier() == 0);
 	CHECK(dsm_finish() == 0);
 	return 0;

@@ -29,6 +29,9 @@ try "each a job of its own" mpirun -n 2 sh -c 'PERGOLA_SIZE=1 PERGOLA_RANK=0 "$j
 PERGOLA_SECRET=$(printf 'ab%.0s' {1..32}) PERGOLA_ROOT=127.0.0.1:$(free_port) \
 	try "place from mpirun, meeting at a root" mpirun -n 2 "$job" 2
 want_ok 2
+try "a node is killed" mpirun -n 3 "$job" 3 -1 1
+((status != 0)) || fail "exit status 0"
+want_within_ms 8000
 
 try "one id twice" mpirun -n 2 "$job" 2 0
 want_refused "rank 0 is given twice"
