@@ -4,7 +4,7 @@
 
 #include <sys/mman.h>
 
-#define HEAP_BYTES ((size_t)64 << 20)
+#define HEAP_BYTES ((size_t)128 << 20)
 
 static int self;
 static int count;

@@ -390,33 +390,40 @@ static void cond_broadcast(void)
 	meet();
 }
 
+static volatile bool about_to_wait; /* under the lock */
+
 static void *wait_for_signal(void *unused)
 {
 	CHECK_OK(dsm_lock(own_object(4)));
+	about_to_wait = true;
 	CHECK_OK(dsm_cond_wait(own_object(5), own_object(4)));
 	CHECK_OK(dsm_unlock(own_object(4)));
 	return unused;
 }
 
-/* A condition that a thread waits on is not destroyed. */
+/* Takes the lock, when it is the waiting thread that has given it up. */
+static void lock_behind_waiter(void)
+{
+	for (;;) {
+		CHECK_OK(dsm_lock(own_object(4)));
+		if (about_to_wait)
+			return;
+		CHECK_OK(dsm_unlock(own_object(4)));
+		check_sleep_ms(1);
+	}
+}
+
+/* Who has the lock finds the waiter enlisted: the condition is in use, and a signal is not missed.
+ */
 static void cond_busy(void)
 {
 	pthread_t thread;
-	int status = 0;
 
 	CHECK_OK(dsm_lock_init(own_object(4)));
 	CHECK_OK(dsm_cond_init(own_object(5)));
 	CHECK_OK(pthread_create(&thread, NULL, wait_for_signal, NULL));
-	for (int i = 0; i < 1000 && status != -EBUSY; i++) {
-		check_sleep_ms(2);
-		status = dsm_cond_destroy(own_object(5));
-		if (status == 0)
-			CHECK_OK(dsm_cond_init(own_object(5)));
-	}
-	CHECK_IS(status, -EBUSY);
-	check_text(__FILE__, __LINE__, "dsm_cond_destroy");
-	/* Enlisted before it gave up the lock: who has the lock now finds it. */
-	CHECK_OK(dsm_lock(own_object(4)));
+	lock_behind_waiter();
+	CHECK_FAILS(dsm_cond_destroy(own_object(5)), -EBUSY, "dsm_cond_destroy");
 	CHECK_OK(dsm_cond_signal(own_object(5)));
 	CHECK_OK(dsm_unlock(own_object(4)));
 	CHECK_OK(pthread_join(thread, NULL));

@@ -145,7 +145,11 @@ static void *wait_for_cond(void *number)
 {
 	void *lock = names->free[self * 8 + *(int *)number % 8];
 
-	CHECK_OK(dsm_lock(lock));
+	int locked = dsm_lock(lock);
+
+	if (lost(locked))
+		return NULL;
+	CHECK_OK(locked);
 	CHECK_LOST(dsm_cond_wait(names->conds[*(int *)number], lock), "dsm_cond_wait");
 	int status = dsm_unlock(lock);
 

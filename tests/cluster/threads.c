@@ -47,11 +47,12 @@ static void touch_together(struct thread *thread)
 		meet();
 		if (page % 2 == 0) {
 			for (int i = 0; i < all_threads(); i++)
-				sum += pages[page * DSM_PAGE_BYTES + i];
+				sum += __atomic_load_n(&pages[page * DSM_PAGE_BYTES + i],
+						       __ATOMIC_RELAXED);
 			CHECK(sum <= all_threads());
 		}
-		(*(volatile unsigned char *)mine)++;
-		CHECK_IS(*(volatile unsigned char *)mine, 1);
+		CHECK_IS(__atomic_fetch_add(mine, 1, __ATOMIC_RELAXED), 0);
+		CHECK_IS(__atomic_load_n(mine, __ATOMIC_RELAXED), 1);
 		meet();
 		for (int i = 0; i < all_threads(); i++)
 			CHECK_IS(pages[page * DSM_PAGE_BYTES + i], 1);
