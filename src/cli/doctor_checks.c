@@ -91,21 +91,6 @@ void doctor_check_open_files(struct doctor *doctor)
 		    found, remedy);
 }
 
-/* Nothing between processes of one host is locked; registered memory of a network card is. */
-void doctor_check_locked_memory(struct doctor *doctor)
-{
-	struct rlimit limit = { 0 };
-	char found[TEXT_BYTES];
-	char text[32];
-	uint64_t bytes;
-
-	getrlimit(RLIMIT_MEMLOCK, &limit);
-	bytes = limit.rlim_cur == RLIM_INFINITY ? HOST_UNLIMITED : limit.rlim_cur;
-	snprintf(found, sizeof(found), "%s; the shm fabric locks none",
-		 host_format_bytes(bytes, text, sizeof(text)));
-	doctor_find(doctor, FINDING_OK, "locked memory", found, NULL);
-}
-
 /* The file lists all choices and puts the one in force in brackets. */
 static void read_huge_pages(char *choice, size_t choice_bytes)
 {

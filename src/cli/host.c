@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define KIB 1024.0
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define CGROUP_DEPTH_MAX 32
+#define CAPABILITY_IPC_LOCK 14
 
 int host_read_line(const char *path, char *text, size_t text_bytes)
 {
@@ -104,6 +106,31 @@ uint64_t host_cgroup_memory_left(void)
 		*slash = '\0';
 	}
 	return least;
+}
+
+static bool may_lock_all(void)
+{
+	char line[128];
+	unsigned long long capabilities = 0;
+	FILE *file = fopen("/proc/self/status", "re");
+
+	if (file == NULL)
+		return false;
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (strncmp(line, "CapEff:", 7) == 0)
+			capabilities = strtoull(line + 7, NULL, 16);
+	}
+	fclose(file);
+	return (capabilities >> CAPABILITY_IPC_LOCK & 1) != 0;
+}
+
+uint64_t host_locked_limit(bool *exempt)
+{
+	struct rlimit limit = { 0 };
+
+	*exempt = may_lock_all();
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	return limit.rlim_cur == RLIM_INFINITY ? HOST_UNLIMITED : limit.rlim_cur;
 }
 
 const char *host_format_bytes(uint64_t bytes, char *text, size_t text_bytes)

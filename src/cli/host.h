@@ -3,6 +3,7 @@
 #ifndef PERGOLA_CLI_HOST_H
 #define PERGOLA_CLI_HOST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,12 @@ uint64_t host_memory_available(void);
 
 /* Bytes left under the memory limit of this process's control group, or HOST_UNLIMITED. */
 uint64_t host_cgroup_memory_left(void);
+
+/*
+ * Bytes that this process may lock, by its limit, or HOST_UNLIMITED. `exempt`: the kernel does not
+ * hold it to the limit (CAP_IPC_LOCK).
+ */
+uint64_t host_locked_limit(bool *exempt);
 
 /* "12.3 GiB". Returns `text`. */
 const char *host_format_bytes(uint64_t bytes, char *text, size_t text_bytes);

@@ -14,7 +14,7 @@
 
 static const char usage[] =
 	"usage: pergola run -n N [options] [--] program [argument ...]\n"
-	"       pergola doctor [-n N]\n"
+	"       pergola doctor [-n N] [--peers | --hosts HOST,... [--rsh COMMAND]]\n"
 	"       pergola info\n"
 	"       pergola --help | --version\n"
 	"\n"
@@ -29,6 +29,12 @@ static const char usage[] =
 	"      --fabric F        as --set fabric=F\n"
 	"      --set NAME=VALUE  set an option of the library (see `pergola info`)\n"
 	"  -h, --help            this text\n"
+	"\n"
+	"options of doctor\n"
+	"  -n, --ranks N         the ranks that this host is to hold\n"
+	"      --hosts HOST,...  start on these hosts, measure reads between them\n"
+	"      --rsh COMMAND     ... with this in place of ssh\n"
+	"      --peers           started by a launcher: measure reads between the ranks\n"
 	"\n"
 	"See pergola(1) and pergola(7).\n";
 
@@ -106,6 +112,7 @@ static int run_trial_rank(int argc, char **argv)
 
 static const struct command commands[] = {
 	{ DOCTOR_TRIAL_RANK, run_trial_rank },
+	{ DOCTOR_REACH, doctor_reach },
 	{ "run", cli_run },
 	{ "doctor", cli_doctor },
 	{ "info", cli_info },
