@@ -4,10 +4,11 @@
 # runs them and counts them.
 #
 #   cmake -DOUT=DIR -DTREES="BUILD_DIR;..." [-DONLY_<tree>=LABEL_REGEX] [-DNOT_<tree>=LABEL_REGEX]
-#         [-DWRAP_<tree>="command;argument"] -P gather-tests.cmake
+#         [-DWRAP_<tree>="command;argument"] [-DPATIENCE_<tree>=FACTOR] -P gather-tests.cmake
 #
 # <tree> is the last part of BUILD_DIR and is put before the names of its tests, the first tree
-# apart. ONLY_ and NOT_ choose tests by label; WRAP_ goes before each command.
+# apart. ONLY_ and NOT_ choose tests by label; WRAP_ goes before each command; PATIENCE_ multiplies
+# the time that a test may take.
 cmake_minimum_required(VERSION 3.25)
 cmake_policy(VERSION 3.25)
 
@@ -48,6 +49,10 @@ function(append_test text index tree prefix)
 	foreach(i RANGE ${last})
 		string(JSON property GET "${text}" tests ${index} properties ${i} name)
 		json_list(value "${text}" tests ${index} properties ${i} value)
+		if(property STREQUAL "TIMEOUT" AND PATIENCE_${tree})
+			string(REGEX REPLACE "\\..*" "" value "${value}")
+			math(EXPR value "${value} * ${PATIENCE_${tree}}")
+		endif()
 		# Names that must not meet another tree's.
 		if(property MATCHES "^(FIXTURES_.*|DEPENDS)$")
 			list(TRANSFORM value PREPEND "${prefix}")
