@@ -75,12 +75,21 @@ uint64_t timed_touch(char *pages, bool write, std::vector<double> &samples)
 	return total;
 }
 
+/* What node 0 sent, received, ... */
+void per_fault(benchmark::State &state, const char *what, uint64_t count,
+	       const std::vector<double> &samples)
+{
+	state.counters[what] = static_cast<double>(count) / static_cast<double>(samples.size());
+}
+
 void run(benchmark::State &state, const Kind &kind)
 {
 	std::vector<double> samples;
 	struct dsm_stats before;
 	struct dsm_stats after;
 	uint64_t messages = 0;
+	uint64_t requests = 0;
+	uint64_t completions = 0;
 	const size_t bytes = batch_pages * DSM_PAGE_BYTES;
 
 	for (auto _ : state) {
@@ -93,11 +102,16 @@ void run(benchmark::State &state, const Kind &kind)
 		bench::must(dsm_stats_get(&after));
 		messages += after.messages_sent - before.messages_sent + after.messages_received -
 			    before.messages_received;
+		requests += after.work_requests - before.work_requests;
+		completions += after.completions - before.completions;
 		state.SetIterationTime(static_cast<double>(total) / 1e9);
 	}
 	report(state, samples, kind.write && kind.read_here ? floor_upgrade_us : floor_read_us);
-	state.counters["messages"] =
-		static_cast<double>(messages) / static_cast<double>(samples.size());
+	per_fault(state, "messages", messages, samples);
+	if (requests > 0) { /* a node on RDMA */
+		per_fault(state, "work_requests", requests, samples);
+		per_fault(state, "completions", completions, samples);
+	}
 }
 
 void report_floor(const char *name, std::vector<double> &samples)

@@ -305,6 +305,11 @@ static void verbs_describe(struct fabric *fabric, struct fabric_description *out
 	*out = fabric->description;
 }
 
+static void verbs_counters(const struct fabric *fabric, struct fabric_counters *out)
+{
+	*out = fabric->counters;
+}
+
 static int verbs_fd(struct fabric *fabric)
 {
 	return fabric->epoll_fd;
@@ -315,6 +320,7 @@ const struct fabric_ops fabric_verbs_ops = {
 	.register_unit_bytes = REGISTER_UNIT_BYTES,
 	.open = verbs_open,
 	.describe = verbs_describe,
+	.counters = verbs_counters,
 	.connect = connect_all,
 	.close = verbs_close,
 	.memory_register = region_register,

@@ -101,6 +101,7 @@ static int take_completions(struct fabric *fabric, struct ibv_wc *wcs, int count
 
 		ASSERT(polled >= 0);
 		taken += polled;
+		fabric->counters.completions += (unsigned int)polled;
 	}
 	return taken;
 }
@@ -175,6 +176,7 @@ int poll_arm(struct fabric *fabric)
 	fabric->stash_next = 0;
 	fabric->stash_count = ibv_poll_cq(fabric->cq, COMPLETIONS_MAX, fabric->stash);
 	ASSERT(fabric->stash_count >= 0);
+	fabric->counters.completions += (unsigned int)fabric->stash_count;
 	if (fabric->stash_count > 0)
 		return 1;
 	fabric->armed = true;

@@ -52,6 +52,7 @@ int queue_post_receive(struct fabric *fabric, unsigned int peer, uint32_t slot)
 		return verbs_fail("ibv_post_recv", error);
 	}
 	fabric->peers[peer].receives++;
+	fabric->counters.work_requests++;
 	return 0;
 }
 
@@ -87,5 +88,6 @@ int queue_post(struct fabric *fabric, unsigned int peer, struct ibv_send_wr *wr)
 		return -EHOSTDOWN;
 	}
 	to->posted++;
+	fabric->counters.work_requests++;
 	return 0;
 }

@@ -159,6 +159,7 @@ struct fabric {
 	unsigned int draining; /* peers in PEER_DRAINING */
 	unsigned int retries;  /* of RETRIES_MAX */
 	unsigned int refused;  /* strangers */
+	struct fabric_counters counters;
 	char trouble[160];     /* why a connection was tried anew, for the text when time is up */
 	struct fabric_description description;
 };

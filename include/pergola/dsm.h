@@ -56,10 +56,10 @@ extern "C" {
 /* ---- joining and leaving ------------------------------------------------------------------ */
 
 /*
- * Joins the job as node `id`; a negative id is taken from the launcher (`pergola run`, or
- * PERGOLA_RANK). Without a launcher the process is a job of one node. Returns when every node
- * has joined. Errors: -EALREADY called twice; -EINVAL an id or setting out of range; -ETIMEDOUT
- * a node did not come; -ENOSYS, -EPERM this kernel or container cannot do it (dsm_error() names
+ * Joins the job as node `id`; a negative id is taken from the launcher (`pergola run`, mpirun,
+ * srun --mpi=pmix, or PERGOLA_RANK). Without a launcher the process is a job of one node. Returns
+ * when every node has joined. Errors: -EALREADY called twice; -EINVAL an id or setting out of range, or one of
+ * several processes that have no way to meet; -ETIMEDOUT a node did not come; -ENOSYS, -EPERM this kernel or container cannot do it (dsm_error() names
  * the sysctl, device or rule; so does `pergola doctor`); -ENOMEM, -EPROTO.
  */
 int dsm_init(int id);
@@ -225,6 +225,8 @@ struct dsm_stats {
 	uint64_t sync_calls;	 /* operations on locks, semaphores, ... */
 	uint64_t heap_units;	 /* 256 KiB units this node took from the heap */
 	uint64_t pages_resident; /* frames this node has allocated */
+	uint64_t work_requests;	 /* given to RDMA devices: sends, receives, one-sided operations */
+	uint64_t completions;	 /* that RDMA devices have told of */
 };
 
 /* Fills `out`. Errors: -EINVAL out is NULL, -ENOTCONN. */

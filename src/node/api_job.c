@@ -68,6 +68,7 @@ DSM_API int dsm_stats_get(struct dsm_stats *out)
 		return error_set(-EINVAL, "dsm_stats_get: out is NULL");
 	pthread_mutex_lock(&node->lock);
 	const struct engine_stats *stats = engine_stats(node->engine);
+	const struct fabric_counters fabric = links_counters(node);
 
 	*out = (struct dsm_stats){
 		.read_faults = stats->read_faults,
@@ -84,6 +85,8 @@ DSM_API int dsm_stats_get(struct dsm_stats *out)
 		.sync_calls = stats->sync_calls,
 		.heap_units = stats->heap_units,
 		.pages_resident = node->pager_ops->resident(node->pager),
+		.work_requests = fabric.work_requests,
+		.completions = fabric.completions,
 	};
 	pthread_mutex_unlock(&node->lock);
 	return 0;

@@ -214,6 +214,23 @@ void links_close(struct node *node)
 	}
 }
 
+struct fabric_counters links_counters(const struct node *node)
+{
+	struct fabric_counters sum = { 0 };
+
+	for (unsigned int i = 0; i < node->link_count; i++) {
+		const struct link *link = &node->links[i];
+		struct fabric_counters counters;
+
+		if (link->ops->counters == NULL)
+			continue;
+		link->ops->counters(link->fabric, &counters);
+		sum.work_requests += counters.work_requests;
+		sum.completions += counters.completions;
+	}
+	return sum;
+}
+
 int links_arm(struct node *node)
 {
 	for (unsigned int i = 0; i < node->link_count; i++) {

@@ -241,6 +241,9 @@ int links_open(struct node *node, struct contact *contact);
 int links_connect(struct node *node, const struct contact *contacts);
 void links_close(struct node *node);
 
+/* Of all fabrics together. */
+struct fabric_counters links_counters(const struct node *node);
+
 static inline struct link *link_to(struct node *node, struct node_id peer)
 {
 	return &node->links[node->routes[peer.value]];

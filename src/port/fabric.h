@@ -142,6 +142,12 @@ struct fabric_description {
 	bool on_demand;		/* the device faults pages in itself: registering pins nothing */
 };
 
+/* What a device has been given and has told, since open(). */
+struct fabric_counters {
+	uint64_t work_requests; /* posted to send and receive queues */
+	uint64_t completions;	/* taken from completion queues */
+};
+
 struct fabric_ops {
 	const char *name; /* "shm", "verbs" */
 
@@ -160,6 +166,9 @@ struct fabric_ops {
 
 	/* Any time after open(). NULL: this fabric has no device. */
 	void (*describe)(struct fabric *fabric, struct fabric_description *out);
+
+	/* Likewise. */
+	void (*counters)(const struct fabric *fabric, struct fabric_counters *out);
 
 	/*
 	 * Connects to the peers that have an address here: addresses[i] is node i's, and one of 0
