@@ -5,9 +5,11 @@
 #include "base/error.h"
 #include "node/node.h"
 #include "node/settings.h"
+#include "node/wireup.h"
 #include "pergola/dsm.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/utsname.h>
 
 #ifdef __clang__
@@ -27,12 +29,27 @@ static void print_fabrics(void)
 		printf(" %s\n", remote->name);
 }
 
+/* PMIx's own text goes on with the versions of its standard, in brackets. */
+static void print_launchers(void)
+{
+	const char *pmix = wireup_pmix_version();
+
+	if (pmix == NULL) {
+		printf("launchers  pergola run (this build has no PMIx)\n");
+		return;
+	}
+	const char *end = strstr(pmix, " (");
+	printf("launchers  pergola run; mpirun, prterun, srun --mpi=pmix: %.*s\n",
+	       (int)(end == NULL ? strlen(pmix) : (size_t)(end - pmix)), pmix);
+}
+
 static void print_build(void)
 {
 	struct utsname kernel;
 
 	printf("version    %d.%d.%d\n", DSM_VERSION_MAJOR, DSM_VERSION_MINOR, DSM_VERSION_PATCH);
 	print_fabrics();
+	print_launchers();
 	printf("compiler   %s %s, %s\n", COMPILER_NAME, __VERSION__, PERGOLA_BUILD_TYPE);
 	printf("limits     %d nodes, pages of %d bytes\n", DSM_NODES_MAX, DSM_PAGE_BYTES);
 	if (uname(&kernel) == 0)
