@@ -11,6 +11,7 @@
 #include "state.h"
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "port/clock.h"
 
 #include <errno.h>
@@ -50,6 +51,14 @@ static void finished(struct fabric *fabric, unsigned int peer, uint32_t sequence
 	}
 }
 
+/* The first failure says why; all that come after it are flushed. */
+static void failed(struct fabric *fabric, unsigned int peer, const struct ibv_wc *wc)
+{
+	if (fabric->peers[peer].state == PEER_UP)
+		log_line(LOG_WARNING, "RDMA with node %u: %s", peer, ibv_wc_status_str(wc->status));
+	loss_begin(fabric, peer, verbs_status(wc->status));
+}
+
 static bool sent(struct fabric *fabric, const struct ibv_wc *wc, struct fabric_event *event)
 {
 	unsigned int peer = wr_peer(wc->wr_id);
@@ -61,7 +70,7 @@ static bool sent(struct fabric *fabric, const struct ibv_wc *wc, struct fabric_e
 		fabric->peers[peer].heard_ns = fabric->tended_ns;
 		fabric->peers[peer].probing = false;
 	} else {
-		loss_begin(fabric, peer, verbs_status(wc->status));
+		failed(fabric, peer, wc);
 	}
 	finished(fabric, peer, sequence);
 	if (!operation)
@@ -83,7 +92,7 @@ static bool translate(struct fabric *fabric, const struct ibv_wc *wc, struct fab
 		return sent(fabric, wc, event);
 	from->receives--;
 	if (wc->status != IBV_WC_SUCCESS) {
-		loss_begin(fabric, peer, verbs_status(wc->status));
+		failed(fabric, peer, wc);
 		return false;
 	}
 	from->heard_ns = fabric->tended_ns;
