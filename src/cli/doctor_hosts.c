@@ -154,7 +154,8 @@ static int write_environment(const char *hosts)
 			fprintf(out, "%s\n", *entry);
 	}
 	write_root(out, hosts);
-	close(ends[0]);
+	if (ends[0] != STDIN_FILENO)
+		close(ends[0]);
 	return fclose(out) == 0 ? 0 : -errno;
 }
 

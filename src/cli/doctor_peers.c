@@ -230,6 +230,7 @@ static void print_ranks(const struct peers *peers)
 			       card->mtu_bytes);
 		printf("\n");
 	}
+	fflush(stdout);
 }
 
 /* ---- matrices ------------------------------------------------------------------------------ */

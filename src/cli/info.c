@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
+#include "node/measure.h"
 #include "node/node.h"
 #include "node/settings.h"
 #include "node/wireup.h"
@@ -27,6 +28,25 @@ static void print_fabrics(void)
 		printf(" (none between hosts in this build)\n");
 	else
 		printf(" %s\n", remote->name);
+}
+
+/* What a job on several hosts would use here, and where it stands in this machine. */
+static void print_device(const struct settings *settings)
+{
+	struct fabric_description device;
+
+	if (backend_remote() == NULL)
+		return;
+	if (measure_device(settings, &device) != 0) {
+		printf("device     none: %s\n", error_text());
+		return;
+	}
+	printf("device     %s:%u, %s, address %s, MTU %u\n", device.device, device.port,
+	       device.link_layer, device.address, device.mtu_bytes);
+	if (device.numa_node >= 0)
+		printf("near       NUMA node %d\n", device.numa_node);
+	else
+		printf("near       no NUMA node in particular\n");
 }
 
 /* PMIx's own text goes on with the versions of its standard, in brackets. */
@@ -77,6 +97,7 @@ int cli_info(int argc, char **argv)
 	settings_init_defaults(&settings);
 	int error = settings_read_environment(&settings);
 	print_build();
+	print_device(&settings);
 	for (enum setting_id id = SETTING_RANK; id < SETTING_COUNT; id++)
 		print_setting(&settings, id);
 	if (error == 0)

@@ -166,7 +166,7 @@ bad 'setting credits: "3" is not a power of two' run -n 2 --set credits=3 touch 
 bad 'is not NAME=VALUE' run -n 2 --set credits touch ran
 bad "setting rank is the launcher's own" run -n 2 --set rank=1 touch ran
 bad 'info takes no arguments' info all
-bad 'doctor takes -n N' doctor --fast
+bad 'doctor has no option "--fast"' doctor --fast
 
 begin "a bad value in the environment"
 PERGOLA_HOLD=long run run -n 2 touch ran
