@@ -90,7 +90,8 @@ want_ok() {
 	expected=$(for ((i = 0; i < size; i++)); do
 		for ((j = 0; j < times; j++)); do echo "ok $i of $size"; done
 	done)
-	[[ $(sed 's/ on .*//' out | LC_ALL=C sort -k 2n) == "$expected" ]] || fail "printed: $(cat out)"
+	[[ $(sed 's/ on .*//' out | LC_ALL=C sort -k 2n) == "$expected" ]] ||
+		fail "printed: $(cat out)"
 }
 
 # want_refused TEXT: the job did not start, and TEXT says why
