@@ -7,6 +7,8 @@
 #
 #   apps.sh BUILD_DIR [PART]      PART: strassen, tsp, sor, wordcount or input; default all
 #
+# CHECK_NODES: other numbers of nodes; CHECK_SLOW: how much slower this machine is than most.
+#
 # Single quotes hold what the ranks' shells expand:
 # shellcheck disable=SC2016
 set -u
@@ -17,7 +19,9 @@ data=$(cd "$(dirname "$0")/../../bench/apps/data" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-unset "${!PERGOLA_@}"
+for name in "${!PERGOLA_@}"; do
+	[[ $name == PERGOLA_FABRIC ]] || unset "$name"
+done
 runs=0
 failed=0
 
@@ -34,7 +38,8 @@ run() {
 	shift 3
 	runs=$((runs + 1))
 	rm -f status.*
-	"$pergola" run -n "$nodes" --timeout 30 sh -c '"$@"; echo $? >status.$PERGOLA_RANK' sh \
+	"$pergola" run -n "$nodes" --timeout $((30 * ${CHECK_SLOW:-1})) \
+		sh -c '"$@"; echo $? >status.$PERGOLA_RANK' sh \
 		"$build/bench/apps/$program" "$@" >out 2>err </dev/null
 	local status=$?
 	what="$program $* ($nodes nodes, ${PERGOLA_MANAGER:-default})"
@@ -65,7 +70,7 @@ refused() {
 each() {
 	local manager
 	for manager in fixed central; do
-		for nodes in 1 2 4 8; do
+		for nodes in ${CHECK_NODES:-1 2 4 8}; do
 			PERGOLA_MANAGER=$manager "$@"
 		done
 	done

@@ -27,6 +27,13 @@ uint64_t drive_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint64_t drive_second_ns(void)
+{
+	const char *slow = getenv("CHECK_SLOW");
+
+	return UINT64_C(1000000000) * (slow != NULL ? strtoul(slow, NULL, 10) : 1);
+}
+
 void drive_sleep_us(uint64_t us)
 {
 	const struct timespec time = { (time_t)(us / 1000000), (long)(us % 1000000 * 1000) };

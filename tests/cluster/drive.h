@@ -40,6 +40,9 @@ __attribute__((noreturn)) void drive_fail(struct drive_job *job, const char *fil
 					  const char *what);
 
 uint64_t drive_now_ns(void);
+
+/* A second, for waits that are to fail; CHECK_SLOW of them on a machine that is so much slower. */
+uint64_t drive_second_ns(void);
 void drive_sleep_us(uint64_t us);
 
 /* Makes an empty job; `job` may be used again for the next one after drive_end(). */

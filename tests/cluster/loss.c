@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define S_NS UINT64_C(1000000000)
+#define S_NS drive_second_ns()
 #define KILLS 54 /* unless CHECK_KILLS says otherwise; each occupation and size once */
 #define NODE_LOST_STATUS 98
 

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 #define NODES 4
-#define S_NS UINT64_C(1000000000)
+#define S_NS drive_second_ns()
 
 static bool skipped(struct drive_job *job)
 {

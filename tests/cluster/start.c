@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#define S_NS UINT64_C(1000000000)
+#define S_NS drive_second_ns()
 #define RANKS_MAX 3
 #define SECRET_A "PERGOLA_SECRET=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define SECRET_B "PERGOLA_SECRET=ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -62,8 +62,10 @@ static const struct scene scenes[] = {
 static void start(struct drive_job *job, const struct scene *scene, char *program)
 {
 	char *command[] = { program, NULL };
-	char patience[] = "PERGOLA_CONNECT_TIMEOUT=1500ms";
+	char patience[64];
 
+	snprintf(patience, sizeof(patience), "PERGOLA_CONNECT_TIMEOUT=%lluus",
+		 (unsigned long long)(3 * S_NS / 2000));
 	for (int rank = 0; rank < scene->rank_count; rank++) {
 		char all[128] = "CHECK=0";
 		char odd[128] = "CHECK=1";
