@@ -31,14 +31,17 @@ static uint64_t word_read(struct contract_node *node, uint64_t offset)
 	return value;
 }
 
+#define VALUES 2000u
+
 static void atomic_values(struct contract_node *node)
 {
 	struct harness_memory memory = memory_offer(node, PAGE_BYTES);
 	unsigned int peer = (node->rank + 1) % node->count;
+	unsigned int rounds = harness_rounds(node, VALUES);
 	uint64_t model = 0, old;
 
 	harness_barrier(node);
-	for (unsigned int i = 0; i < 2000; i++) {
+	for (unsigned int i = 0; i < rounds; i++) {
 		struct fabric_remote remote = harness_remote(node, peer, 0, 4088);
 		uint64_t value = prng_next(&node->prng);
 		bool hit = prng_below(&node->prng, 2) == 0;
@@ -126,11 +129,12 @@ static void atomic_lock(struct contract_node *node)
 	struct harness_memory memory = memory_offer(node, PAGE_BYTES);
 	struct fabric_local local = harness_local(&memory, 2048, 8);
 	uint64_t *counter = (void *)(memory.base + 2048);
+	unsigned int rounds = harness_rounds(node, LOCK_EACH);
 	uint64_t name = node->rank + 1;
 	uint64_t old;
 
 	harness_barrier(node);
-	for (unsigned int i = 0; i < LOCK_EACH; i++) {
+	for (unsigned int i = 0; i < rounds; i++) {
 		lock_take(node, name);
 		CHECK(harness_read(node, local, harness_remote(node, 0, 0, 512)) == 0);
 		(*counter)++;
@@ -140,7 +144,7 @@ static void atomic_lock(struct contract_node *node)
 		CHECK(old == name);
 	}
 	harness_barrier(node);
-	CHECK(word_read(node, 512) == (uint64_t)LOCK_EACH * node->count);
+	CHECK(word_read(node, 512) == (uint64_t)rounds * node->count);
 	memory_drop(node, &memory);
 }
 

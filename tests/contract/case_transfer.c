@@ -69,7 +69,11 @@ static void place_pick(struct contract_node *node, unsigned int step, size_t *by
 	*to = GUARD + (size_t)prng_below(&node->prng, PAGE_BYTES);
 }
 
-#define PLACES (SIZE_STEPS + 640u)
+/* All large sizes, and the small ones again and again. */
+static unsigned int places(const struct contract_node *node)
+{
+	return SIZE_STEPS + harness_rounds(node, 640);
+}
 
 static bool guarded(const unsigned char *data, size_t bytes)
 {
@@ -88,7 +92,7 @@ static void transfer_read(struct contract_node *node)
 
 	pattern_fill(spaces.offered.base, SPACE_BYTES, seed + node->rank * (1u << 20));
 	harness_barrier(node);
-	for (unsigned int step = 0; step < PLACES; step++) {
+	for (unsigned int step = 0; step < places(node); step++) {
 		size_t bytes, from, to;
 
 		place_pick(node, step, &bytes, &from, &to);
@@ -109,7 +113,7 @@ static void transfer_write(struct contract_node *node)
 		spaces_make(node, SPACE_BYTES, FABRIC_REMOTE_READ | FABRIC_REMOTE_WRITE);
 	unsigned int peer = (node->rank + 1) % node->count;
 
-	for (unsigned int step = 0; step < PLACES; step++) {
+	for (unsigned int step = 0; step < places(node); step++) {
 		size_t bytes, from, to;
 
 		place_pick(node, step, &bytes, &from, &to);
@@ -164,7 +168,7 @@ static void transfer_read_after_write(struct contract_node *node)
 	size_t at = node->rank * PAGE_BYTES;
 
 	harness_barrier(node);
-	for (unsigned int round = 0; round < 300; round++) {
+	for (unsigned int round = 0; round < harness_rounds(node, 300); round++) {
 		pattern_fill(spaces.work.base, PAGE_BYTES, round);
 		CHECK(harness_write(node, harness_local(&spaces.work, 0, PAGE_BYTES),
 				    harness_remote(node, 0, 0, at)) == 0);
