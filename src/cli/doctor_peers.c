@@ -473,6 +473,21 @@ static unsigned int ranks_here(const struct peers *peers)
 	return count;
 }
 
+/* There is no job: what this host lacks may say why. Of ranks known to be on one host, one tells.
+ */
+static void explain(struct doctor *doctor, const struct settings *settings, const char *host)
+{
+	char prefix[MEASURE_HOST_BYTES + 4];
+
+	if (settings_text(settings, SETTING_ROOT)[0] == '@' &&
+	    settings_u64(settings, SETTING_RANK) != 0)
+		return;
+	snprintf(prefix, sizeof(prefix), "%s: ", host);
+	doctor->prefix = prefix;
+	doctor->terse = true;
+	doctor_check_host(doctor);
+}
+
 int doctor_peers(struct doctor *doctor, bool checks)
 {
 	struct measure_card card = make_card();
@@ -486,6 +501,8 @@ int doctor_peers(struct doctor *doctor, bool checks)
 	}
 	if (measure_open(&settings, &card, &peers.measure) != 0) {
 		cli_say("on %s: %s", card.host, error_text());
+		if (checks)
+			explain(doctor, &settings, card.host);
 		return CLI_EXIT_FAILED;
 	}
 	if (!checks && size_of(&peers) == 1) {

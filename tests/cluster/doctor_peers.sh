@@ -133,6 +133,9 @@ if [[ ! -e /sys/class/infiniband ]]; then
 	[[ $status == 1 ]] || fail "verbs asked for and not there: status $status"
 	grep -qE '^FAIL  RDMA devices: none.* — .*modprobe rdma_rxe' "$out" || fail "no remedy"
 	grep -q '^FAIL  verbs fabric: ' "$out" || fail "the verbs fabric does not fail"
+	PERGOLA_FABRIC=verbs try 40 "$pergola" run -n 3 "$pergola" doctor
+	[[ $status == 1 ]] || fail "no way to join: status $status"
+	[[ $(grep -c "^$(uname -n): FAIL  RDMA devices: " "$out") == 1 ]] || fail "no reason once"
 fi
 echo "doctor_peers: $failed failures"
 exit $failed
