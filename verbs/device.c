@@ -18,6 +18,13 @@
 
 #define BACKLOG 1024
 
+/*
+ * What Soft-RoCE says its vendor is. Its reads are kept to one packet: when packets change places,
+ * Linux's driver (seen in 6.12) takes a repeated response of several for an error of its own, ends
+ * the connection, and tells of that read as if it had succeeded.
+ */
+#define RXE_VENDOR_ID 0xffffffu
+
 static socklen_t address_bytes(const struct sockaddr *address)
 {
 	return address->sa_family == AF_INET ? sizeof(struct sockaddr_in)
@@ -215,6 +222,7 @@ static int describe(struct fabric *fabric)
 	out->gid_index = -1;
 	find_gid(fabric, port.gid_tbl_len, out);
 	out->mtu_bytes = 128u << port.active_mtu;
+	out->read_bytes = fabric->limits.vendor_id == RXE_VENDOR_ID ? out->mtu_bytes : 0;
 	out->numa_node = numa_node(fabric->device);
 	out->on_demand = fabric->on_demand;
 	if (port.link_layer == IBV_LINK_LAYER_ETHERNET && out->gid_index < 0)

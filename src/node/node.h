@@ -107,6 +107,7 @@ struct link {
 	struct fabric *fabric;
 	uint64_t chunk_pages; /* 0: a chunk is a region */
 	uint64_t chunk_limit;
+	uint32_t piece_pages; /* a one-sided read is of so many at most */
 	struct own_chunk *own_chunks;
 	struct peer_key *peer_keys; /* [peer * chunk_limit + chunk] */
 };

@@ -28,10 +28,24 @@ static size_t reads_bytes(const struct node *node)
 	return settings_u64(&node->settings, SETTING_PAGE_REQUESTS) * sizeof(*node->reads);
 }
 
+static uint32_t piece_pages(const struct link *link)
+{
+	struct fabric_description description = { .read_bytes = 0 };
+
+	if (link->ops->describe != NULL)
+		link->ops->describe(link->fabric, &description);
+	if (description.read_bytes == 0)
+		return UINT32_MAX;
+	return description.read_bytes < PAGE_BYTES
+		       ? 1
+		       : (uint32_t)(description.read_bytes / PAGE_BYTES);
+}
+
 static int open_chunks(struct node *node, struct link *link)
 {
 	uint64_t unit_pages = link->ops->register_unit_bytes / PAGE_BYTES;
 
+	link->piece_pages = piece_pages(link);
 	link->chunk_pages = unit_pages;
 	link->chunk_limit =
 		unit_pages == 0 ? REGIONS_MAX : (node->page_limit + unit_pages - 1) / unit_pages;
@@ -203,6 +217,8 @@ static int post_piece(struct node *node, uint32_t number)
 	uint32_t left_in_run = read->run.page_count - read->posted_pages;
 	uint32_t pages = left_in_chunk < left_in_run ? (uint32_t)left_in_chunk : left_in_run;
 
+	if (pages > link->piece_pages)
+		pages = link->piece_pages;
 	if (node->gone[read->peer.value])
 		return -EHOSTDOWN;
 	if (!key->known) {
