@@ -239,3 +239,19 @@ int links_arm(struct node *node)
 	}
 	return 0;
 }
+
+int links_numa_node(const struct node *node)
+{
+	int found = -1;
+
+	for (unsigned int i = 0; i < node->link_count && found < 0; i++) {
+		const struct link *link = &node->links[i];
+		struct fabric_description what;
+
+		if (link->ops->describe == NULL)
+			continue;
+		link->ops->describe(link->fabric, &what);
+		found = what.numa_node;
+	}
+	return found;
+}

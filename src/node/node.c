@@ -6,9 +6,11 @@
  * reverse.
  */
 #include "node/node.h"
+
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "node/place.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -171,6 +173,17 @@ static int start_thread(struct node *node)
 	return 0;
 }
 
+/* Frames are taken as they are touched, which no thread has done yet. */
+static void place(struct node *node)
+{
+	int numa_node = links_numa_node(node);
+
+	if (!place_useful(numa_node))
+		return;
+	place_memory(numa_node, node->frames.base, node->page_limit * PAGE_BYTES);
+	place_thread(numa_node, node->thread);
+}
+
 /* ---- settings ---- */
 
 static unsigned int cores(void)
@@ -263,7 +276,10 @@ static int open_parts(struct node *node)
 	if (error != 0)
 		return error;
 	choose_spin(node);
-	return start_thread(node);
+	error = start_thread(node);
+	if (error == 0)
+		place(node);
+	return error;
 }
 
 int node_open(const struct settings *settings, struct node **out)

@@ -13,6 +13,7 @@
  *   waiter.c   threads that wait for a call to be over
  *   region.c   regions: addresses and pages; opening one on all nodes
  *   loss.c     a peer is gone: what to do
+ *   place.c    near which NUMA node memory and the progress thread stand
  *   table.c    memory for tables that are mostly never touched
  *   backends.c which fabric and which pager (the only file that names them)
  *
@@ -241,6 +242,9 @@ int links_open(struct node *node, struct contact *contact);
 /* Chooses a fabric for each peer and connects. contacts[i] is node i's. */
 int links_connect(struct node *node, const struct contact *contacts);
 void links_close(struct node *node);
+
+/* The NUMA node that this node's device is near to; negative: any. */
+int links_numa_node(const struct node *node);
 
 /* Of all fabrics together. */
 struct fabric_counters links_counters(const struct node *node);
