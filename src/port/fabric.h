@@ -140,7 +140,7 @@ struct fabric_description {
 	unsigned int mtu_bytes; /* of the port, active */
 	int numa_node;		/* that the device is near to; negative: any */
 	bool on_demand;		/* the device faults pages in itself: registering pins nothing */
-	size_t read_bytes;	/* longer reads are to be cut into reads of so many; 0: any will do */
+	size_t read_bytes; /* longer reads are to be cut into reads of so many; 0: any will do */
 };
 
 /* What a device has been given and has told, since open(). */
