@@ -30,7 +30,10 @@
 #define LARGE_READS_LEAST 4u
 #define LARGE_READS_AT_A_TIME 4u
 #define SLEEP_MS_MAX 100
+
+/* Who waits for a read polls as long, then polls and yields, then sleeps: as a node does. */
 #define DRAIN_SPIN_NS UINT64_C(20000)
+#define DRAIN_YIELD_NS UINT64_C(200000)
 
 /* However soon a peer is given up, a large read over a slow network gets this long. */
 #define READ_LEAST_NS UINT64_C(5000000000)
@@ -275,7 +278,9 @@ static int drain(struct measure *measure, unsigned int peer, unsigned int most)
 		uint64_t now_ns = clock_now_ns();
 
 		/* A device of software may need this core to go on. */
-		if (now_ns - began_ns > DRAIN_SPIN_NS)
+		if (now_ns - began_ns > DRAIN_YIELD_NS)
+			idle(measure);
+		else if (now_ns - began_ns > DRAIN_SPIN_NS)
 			sched_yield();
 		if (now_ns - began_ns > limit_ns)
 			return error_set(-ETIMEDOUT, "a read from rank %u on %s took over %llu ms",
