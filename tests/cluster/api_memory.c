@@ -169,10 +169,12 @@ static void all_sizes(unsigned char **board)
 static void freed_elsewhere(unsigned char **board)
 {
 	enum { BLOCKS = 500, ROUNDS = 12 };
+	const char *text = getenv("CHECK_ROUNDS");
+	int rounds = text != NULL ? atoi(text) : ROUNDS;
 	struct dsm_stats first = { 0 };
 	struct dsm_stats last = { 0 };
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < rounds; round++) {
 		for (size_t i = 0; self == 0 && i < BLOCKS; i++) {
 			board[i] = dsm_malloc(3000);
 			CHECK(board[i] != NULL);
