@@ -234,12 +234,12 @@ static int describe(struct fabric *fabric)
 	return 0;
 }
 
-/* Every kind of operation must be able to fault pages in, or none may. */
+/* Every kind of one-sided operation must be able to fault pages in; messages' buffers are pinned.
+ */
 static bool has_on_demand(struct ibv_context *device)
 {
 	struct ibv_device_attr_ex limits;
-	uint32_t needed = IBV_ODP_SUPPORT_SEND | IBV_ODP_SUPPORT_RECV | IBV_ODP_SUPPORT_WRITE |
-			  IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_ATOMIC;
+	uint32_t needed = IBV_ODP_SUPPORT_WRITE | IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_ATOMIC;
 
 	return ibv_query_device_ex(device, NULL, &limits) == 0 &&
 	       (limits.odp_caps.general_caps & IBV_ODP_SUPPORT) != 0 &&

@@ -280,6 +280,8 @@ static void take_leave(struct fabric *fabric)
 	bool *said = calloc(fabric->config.node_count, sizeof(*said));
 	uint64_t end_ns = clock_now_ns() + fabric->loss_ns;
 
+	fabric->leaving = true;
+
 	while (said != NULL && clock_now_ns() < end_ns) {
 		say_goodbyes(fabric, said);
 		if (all_acknowledged(fabric, said))

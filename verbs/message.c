@@ -80,7 +80,7 @@ void message_settle(struct fabric *fabric, unsigned int peer)
 {
 	struct verbs_peer *to = &fabric->peers[peer];
 
-	if (to->state != PEER_UP || to->owed < fabric->config.credits / 2 + 1 ||
+	if (fabric->leaving || to->state != PEER_UP || to->owed < fabric->config.credits / 2 + 1 ||
 	    queue_room(fabric, peer) < 2)
 		return;
 	if (post_message(fabric, peer, NULL, 0, to->owed, false) == 0)

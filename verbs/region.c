@@ -15,9 +15,9 @@
 #define ACCESS_SHIFT 32
 #define PAGES_SHIFT 35
 
-static int access_flags(const struct fabric *fabric, unsigned int access)
+static unsigned int access_flags(unsigned int access)
 {
-	int flags = IBV_ACCESS_LOCAL_WRITE;
+	unsigned int flags = IBV_ACCESS_LOCAL_WRITE;
 
 	if (access & FABRIC_REMOTE_READ)
 		flags |= IBV_ACCESS_REMOTE_READ;
@@ -25,9 +25,21 @@ static int access_flags(const struct fabric *fabric, unsigned int access)
 		flags |= IBV_ACCESS_REMOTE_WRITE;
 	if (access & FABRIC_REMOTE_ATOMIC)
 		flags |= IBV_ACCESS_REMOTE_ATOMIC;
-	if (fabric->on_demand)
-		flags |= IBV_ACCESS_ON_DEMAND;
 	return flags;
+}
+
+/* On demand where the device can; where it then cannot after all, pinned as everywhere else. */
+static struct ibv_mr *memory_region(struct fabric *fabric, const struct fabric_memory *memory)
+{
+	unsigned int flags = access_flags(memory->access);
+	struct ibv_mr *made = NULL;
+
+	if (fabric->on_demand)
+		made = ibv_reg_mr(fabric->pd, memory->addr, memory->bytes,
+				  flags | IBV_ACCESS_ON_DEMAND);
+	if (made == NULL)
+		made = ibv_reg_mr(fabric->pd, memory->addr, memory->bytes, flags);
+	return made;
 }
 
 int region_register(struct fabric *fabric, const struct fabric_memory *memory,
@@ -44,8 +56,7 @@ int region_register(struct fabric *fabric, const struct fabric_memory *memory,
 	made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return error_set(-ENOMEM, "no memory for a region");
-	made->mr = ibv_reg_mr(fabric->pd, memory->addr, memory->bytes,
-			      (unsigned int)access_flags(fabric, memory->access));
+	made->mr = memory_region(fabric, memory);
 	if (made->mr == NULL) {
 		int error = errno;
 

@@ -154,13 +154,14 @@ struct fabric {
 	uint32_t ready_count;
 
 	bool armed;
+	bool leaving;	       /* the goodbye is the last message */
 	uint64_t tended_ns;    /* when connections were last looked after */
 	uint64_t empty_ns;     /* the completion queue was seen empty after that tended_ns */
 	unsigned int draining; /* peers in PEER_DRAINING */
 	unsigned int retries;  /* of RETRIES_MAX */
 	unsigned int refused;  /* strangers */
 	struct fabric_counters counters;
-	char trouble[160];     /* why a connection was tried anew, for the text when time is up */
+	char trouble[160]; /* why a connection was tried anew, for the text when time is up */
 	struct fabric_description description;
 };
 

@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What is there, in a line. */
-static bool show_device(void)
+/* What is there, in a line; the exit status. */
+static int show_device(void)
 {
 	struct fabric_config config = {
 		.node_count = 1,
@@ -24,9 +24,12 @@ static bool show_device(void)
 	struct fabric_address address;
 	struct fabric *fabric;
 
-	if (fabric_verbs_ops.open(&config, &fabric, &address) != 0) {
-		printf("skipped: %s\n", error_text());
-		return false;
+	int error = fabric_verbs_ops.open(&config, &fabric, &address);
+
+	if (error != 0) {
+		printf("%s: %s\n", error == -ENODEV || error == -ENOENT ? "skipped" : "failed",
+		       error_text());
+		return error == -ENODEV || error == -ENOENT ? 77 : 1;
 	}
 	fabric_verbs_ops.describe(fabric, &what);
 	printf("%s port %u, %s, %s, GID %d (%s), MTU %u%s\n", what.device, what.port,
@@ -34,25 +37,28 @@ static bool show_device(void)
 	       what.on_demand ? ", on-demand paging" : "");
 	fflush(stdout);
 	fabric_verbs_ops.close(fabric);
-	return true;
+	return 0;
 }
 
 /* In a process of its own: a device that is open cannot be used by forked processes. */
-static bool have_device(void)
+static int look_for_device(void)
 {
 	int status = 1;
 	pid_t pid = fork();
 
 	if (pid == 0)
-		exit(show_device() ? 0 : 77);
-	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
-	       WEXITSTATUS(status) == 0;
+		exit(show_device());
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return 1;
+	return WEXITSTATUS(status);
 }
 
 int main(int argc, char **argv)
 {
-	if (!have_device())
-		return 77;
+	int status = look_for_device();
+
+	if (status != 0)
+		return status;
 	return contract_main(&fabric_verbs_ops, contract_verbs_cases.cases,
 			     contract_verbs_cases.count, argc, argv);
 }
