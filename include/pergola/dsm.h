@@ -58,9 +58,10 @@ extern "C" {
 /*
  * Joins the job as node `id`; a negative id is taken from the launcher (`pergola run`, mpirun,
  * srun --mpi=pmix, or PERGOLA_RANK). Without a launcher the process is a job of one node. Returns
- * when every node has joined. Errors: -EALREADY called twice; -EINVAL an id or setting out of range, or one of
- * several processes that have no way to meet; -ETIMEDOUT a node did not come; -ENOSYS, -EPERM this kernel or container cannot do it (dsm_error() names
- * the sysctl, device or rule; so does `pergola doctor`); -ENOMEM, -EPROTO.
+ * when every node has joined. Errors: -EALREADY called twice; -EINVAL an id or setting out of
+ * range, or one of several processes that have no way to meet; -ETIMEDOUT a node did not come;
+ * -ENOSYS, -EPERM this kernel or container cannot do it (dsm_error() names the sysctl, device or
+ * rule; so does `pergola doctor`); -ENOMEM, -EPROTO.
  */
 int dsm_init(int id);
 
