@@ -230,10 +230,40 @@ static void verbs_address6(struct contract_node *node)
 	harness_close(node);
 }
 
+/* Who leaves with messages unread does not wait for anybody, though it owes credit for them. */
+static void verbs_close_unread(struct contract_node *node)
+{
+	unsigned char data = (unsigned char)node->rank;
+
+	harness_open(node);
+	harness_addresses_await(node, node->count);
+	harness_connect(node);
+	if (node->rank == 1) {
+		for (unsigned int i = 0; i < HARNESS_CREDITS; i++)
+			harness_send(node, 0, &data, 1);
+		harness_set_word(node, 0, 1);
+		node->leaving = true;
+		WAIT_UNTIL(node, node->downs[0] == 1);
+		CHECK(node->down_status[0] == 0);
+		harness_close(node);
+		return;
+	}
+	harness_await_word(node, 0, 1);
+	usleep(50000);
+	uint64_t start_ns = harness_now_ns();
+	harness_close(node);
+	/* A lost peer would be waited for twice as long. */
+	CHECK(harness_now_ns() - start_ns < node->world->limit_ms * UINT64_C(1000000) / 4);
+}
+
 static const struct contract_case cases[] = {
 	{ .name = "verbs_strangers",
 	  .run = verbs_strangers,
 	  .flags = CONTRACT_RAW | CONTRACT_OUTSIDER },
+	{ .name = "verbs_close_unread",
+	  .run = verbs_close_unread,
+	  .node_count = 2,
+	  .flags = CONTRACT_RAW },
 	{ .name = "verbs_describe", .run = verbs_describe, .node_count = 1 },
 	{ .name = "verbs_choice", .run = verbs_choice, .node_count = 1 },
 	{ .name = "verbs_address6", .run = verbs_address6, .node_count = 2, .flags = CONTRACT_RAW },
