@@ -51,12 +51,18 @@ static void finished(struct fabric *fabric, unsigned int peer, uint32_t sequence
 	}
 }
 
-/* The first failure says why; all that come after it are flushed. */
+/*
+ * The first failure says why; all that come after it are flushed. An access that keys allow and the
+ * peer refuses means that its registrations are going: that is how a process ends.
+ */
 static void failed(struct fabric *fabric, unsigned int peer, const struct ibv_wc *wc)
 {
+	bool ending = wc->status == IBV_WC_REM_ACCESS_ERR;
+
 	if (fabric->peers[peer].state == PEER_UP)
-		log_line(LOG_WARNING, "RDMA with node %u: %s", peer, ibv_wc_status_str(wc->status));
-	loss_begin(fabric, peer, verbs_status(wc->status));
+		log_line(ending ? LOG_INFO : LOG_WARNING, "RDMA with node %u: %s", peer,
+			 ibv_wc_status_str(wc->status));
+	loss_begin(fabric, peer, ending ? -ECONNRESET : verbs_status(wc->status));
 }
 
 static bool sent(struct fabric *fabric, const struct ibv_wc *wc, struct fabric_event *event)
