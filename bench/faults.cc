@@ -114,6 +114,29 @@ void run(benchmark::State &state, const Kind &kind)
 	}
 }
 
+/* 16 MiB that the other node has written are asked for at once, then each page is touched. */
+void prefetch(benchmark::State &state)
+{
+	constexpr uint64_t pages = 4096;
+	const size_t bytes = pages * DSM_PAGE_BYTES;
+	char *block = static_cast<char *>(dsm_malloc_at(bytes, 1));
+	std::vector<double> samples; /* microseconds a page */
+
+	bench::must(block == nullptr ? -1 : 0);
+	for (auto _ : state) {
+		bench::tell({ Step::write, 1, block, pages });
+		uint64_t start = bench::now_ns();
+
+		bench::must(dsm_prefetch(block, bytes, DSM_READ));
+		for (uint64_t i = 0; i < pages; i++)
+			(void)*static_cast<volatile char *>(block + i * DSM_PAGE_BYTES);
+		uint64_t taken = bench::now_ns() - start;
+		samples.push_back(static_cast<double>(taken) / 1e3 / static_cast<double>(pages));
+		state.SetIterationTime(static_cast<double>(taken) / 1e9);
+	}
+	report(state, samples, floor_read_us);
+}
+
 void report_floor(const char *name, std::vector<double> &samples)
 {
 	std::vector<double> copy = samples;
@@ -177,6 +200,16 @@ void register_kinds(int nodes)
 	}
 }
 
+void register_prefetch(int nodes)
+{
+	if (nodes < 2)
+		return;
+	benchmark::RegisterBenchmark("prefetch/dirty_there/a_page", prefetch)
+		->Iterations(batches)
+		->UseManualTime()
+		->Unit(benchmark::kMicrosecond);
+}
+
 } // namespace
 
 int main(int argc, char **argv)
@@ -189,6 +222,7 @@ int main(int argc, char **argv)
 		return bench::serve();
 	if (measure_floors()) {
 		register_kinds(dsm_node_count());
+		register_prefetch(dsm_node_count());
 		benchmark::RunSpecifiedBenchmarks();
 	}
 	return bench::finish();
