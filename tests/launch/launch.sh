@@ -94,10 +94,18 @@ want_ok() {
 		fail "printed: $(cat out)"
 }
 
-# want_refused TEXT: the job did not start, and TEXT says why
+# want_refused TEXT: the job did not start, and dsm_init()'s error has TEXT
 want_refused() {
 	((status != 0)) || fail "it ran"
-	grep -qF -- "$1" err out || fail "not said: \"$1\" but: $(head -c 1500 err)"
+	grep "^launch_job: -[0-9]*: dsm_init: " err out | grep -qF -- "$1" ||
+		fail "dsm_init() did not say \"$1\" but: $(head -c 1500 err)"
+}
+
+# want_lost NODE: the job ended because of it, and says so
+want_lost() {
+	((status != 0)) || fail "exit status 0"
+	grep -qE "(error: |dsm_error: .*)node $1 was lost" err out ||
+		fail "nobody said that node $1 was lost but: $(head -c 1500 err)"
 }
 
 want_nothing_left() {

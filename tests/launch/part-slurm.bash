@@ -125,7 +125,7 @@ want_ok 1
 try "pergola run below srun" srun -n 1 "$pergola" run -n 2 "$job" 2
 want_ok 2
 try "a node is killed" srun --mpi=pmix -N 2 -n 3 "$job" 3 -1 2
-want_refused "node 2 was lost"
+want_lost 2
 want_within_ms 8000
 try "srun without PMIx" srun --mpi=none -n 2 "$job" 2
 want_refused "srun started this process as one of 2 (SLURM_STEP_NUM_TASKS), without PMIx"
