@@ -29,7 +29,7 @@
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
 
-/* Jobs that one process slot of a launcher may join one after another. */
+/* Programs that one process slot of a launcher may run one after another. */
 #define ROUNDS_MAX 10000u
 
 /* The name of the first thing that a job shares; it tells that a round has been used. */
@@ -39,7 +39,7 @@
 struct wireup_pmix {
 	pmix_proc_t self;
 	uint32_t size;
-	uint32_t round; /* jobs that this slot of the launcher has joined before */
+	uint32_t round; /* programs that have joined a job in this slot of the launcher before */
 	uint64_t timeout_ns;
 	bool stuck; /* an errand has not come back */
 };
@@ -133,9 +133,9 @@ static int get_size(struct errand *errand)
 }
 
 /*
- * A process may leave a job and join the next, and a script that a launcher starts may run one
- * program after another: all in one slot, whose keys stay. A key that is put again may still be
- * read as it was, so each job uses keys of its own, counted by what the slot has put before.
+ * A script that a launcher starts may run one program after another, all in one slot, whose keys
+ * stay. A key that is put again may still be read as it was (seen with Slurm 22.05), so each
+ * program uses keys of its own, counted by what its slot has put before.
  */
 static int find_round(struct errand *errand)
 {
@@ -150,7 +150,7 @@ static int find_round(struct errand *errand)
 			return 0;
 		PMIX_VALUE_RELEASE(value);
 	}
-	return error_set(-EIO, "PMIx: more than %u jobs in one process of a launcher", ROUNDS_MAX);
+	return error_set(-EIO, "PMIx: more than %u programs in one rank of a launcher", ROUNDS_MAX);
 }
 
 static int work_open(struct errand *errand)

@@ -118,8 +118,6 @@ want_both_nodes
 try "ids in reverse" srun --mpi=pmix -N 2 -n 2 "$job" 2 reverse
 want_ok 2
 want_both_nodes
-try "two programs in turn" srun --mpi=pmix -N 2 -n 3 sh -c '"$job" 3 && "$job" 3'
-want_ok 3 2
 try "one rank" srun --mpi=pmix -n 1 "$job" 1
 want_ok 1
 try "pergola run below srun" srun -n 1 "$pergola" run -n 2 "$job" 2
