@@ -80,7 +80,7 @@ try() {
 	status=$?
 	took=$(($(now_ms) - began))
 	echo "$name: status $status after $took ms"
-	((status != 77)) || skip "$(tail -n 1 err)"
+	((status != 77)) || skip "$(grep -h "^launch_job: " err || tail -n 1 err)"
 }
 
 # want_ok SIZE [TIMES]: every node of a job of SIZE has said that all is well, and nobody else
