@@ -1,5 +1,6 @@
-# PMIx, through which mpirun, prterun and srun tell a process who it is. Sets PERGOLA_PMIX_FOUND, and
-# then PMIX_INCLUDE_DIRS and PMIX_LINK_LIBRARIES (pkg-config's pmix.pc; PKG_CONFIG_PATH names others).
+# PMIx, through which mpirun, prterun and srun tell a process who it is. Sets PERGOLA_PMIX_FOUND,
+# and then PMIX_INCLUDE_DIRS and PMIX_LINK_LIBRARIES. pkg-config finds it; PKG_CONFIG_PATH says
+# where else to look.
 set(PERGOLA_PMIX AUTO CACHE STRING
 	"Start under mpirun, prterun and srun through PMIx (needs libpmix): AUTO, ON or OFF")
 set_property(CACHE PERGOLA_PMIX PROPERTY STRINGS AUTO ON OFF)
