@@ -48,7 +48,8 @@ try 60 "$pergola" run -n 3 "$pergola" doctor
 [[ $status == 0 ]] || fail "run -n 3: status $status"
 want_matrices 3
 [[ $(grep -c '^ok    settings: ' "$out") == 1 ]] || fail "one host is not checked once"
-[[ $(grep -cE "^ +[0-2]  [0-9.]+ [KMGT]iB .* $(uname -n)" "$out") == 3 ]] || fail "no memory of ranks"
+[[ $(grep -cE "^ +[0-2]  [0-9.]+ [KMGT]iB .* $(uname -n)" "$out") == 3 ]] ||
+	fail "no memory of ranks"
 
 # The measurement alone.
 try 60 "$pergola" run -n 2 "$pergola" doctor --peers
@@ -110,7 +111,8 @@ try 10 "$pergola" doctor --join <<<"PATH=/nowhere"
 [[ $status == 2 ]] || fail "--join takes what is no setting: status $status"
 
 # A rank that dies in the middle of about three seconds: the others end, and say of whom.
-PERGOLA_ON_LOSS=error timeout -k 1 60 "$pergola" run -v -n 6 "$pergola" doctor --peers >"$out" 2>&1 &
+PERGOLA_ON_LOSS=error timeout -k 1 60 "$pergola" run -v -n 6 \
+	"$pergola" doctor --peers >"$out" 2>&1 &
 job=$!
 for ((i = 0; i < 500; i++)); do
 	grep -q '^rank  memory' "$out" && break

@@ -48,7 +48,8 @@ if grep -q "verbs fabric: not in this build" "$out"; then
 	exit 77
 fi
 sed -i 's/^\[0\] //' "$out" # softroce's mark of machine 0
-for line in 'RDMA port rxe0:1: ACTIVE, Ethernet' 'RDMA addresses of rxe0:1: RoCE v2 GIDs for IPv4 1' \
+for line in 'RDMA port rxe0:1: ACTIVE, Ethernet' \
+	'RDMA addresses of rxe0:1: RoCE v2 GIDs for IPv4 1' \
 	'RDMA MTU of rxe0:1: 4096' 'Soft-RoCE: rdma_rxe is loaded' \
 	'RDMA modules: ib_uverbs loaded, rdma_cm loaded, rdma_ucm loaded' \
 	'RDMA device files: rdma_cm and 1 of uverbs' 'locked memory: limit unlimited' \

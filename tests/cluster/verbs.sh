@@ -32,7 +32,8 @@ run() {
 		>/tmp/out 2>&1 || status=$?
 	local ms=$(((${EPOCHREALTIME/./} - ${begun/./}) / 1000))
 	if ((status == 0)); then
-		echo "ok: ${PERGOLA_MANAGER:-fixed} manager, $nodes nodes: ${program##*/} $*, $ms ms"
+		echo "ok: ${PERGOLA_MANAGER:-fixed} manager, $nodes nodes:" \
+			"${program##*/} $*, $ms ms"
 	else
 		echo "FAIL: ${PERGOLA_MANAGER:-fixed} manager, $nodes nodes: ${program##*/} $*," \
 			"status $status after $ms ms"
