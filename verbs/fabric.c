@@ -120,7 +120,7 @@ static int watch(struct fabric *fabric, int fd)
 
 /*
  * An idle node wakes to ask whether its peers are alive, and so often that what loss_tend() adds
- * up, three quarters of loss_ns, is not much longer for being seen late twice.
+ * up, five eighths of loss_ns, is not much longer for being seen late twice.
  */
 static int open_descriptors(struct fabric *fabric)
 {

@@ -6,7 +6,7 @@
  * that had arrived before stand before those completions. When all have come the peer is reported
  * down, once.
  *
- * Keep-alive: a peer that was silent for a quarter of loss_ns is sent a write of no bytes, which
+ * Keep-alive: a peer that was silent for an eighth of loss_ns is sent a write of no bytes, which
  * its device acknowledges without its processor. If half of loss_ns passes after that without any
  * sign of life the peer is given up, whether or not the device has used up its retries. A node that
  * did not poll for long judges nobody by what it has not looked at: time counts only up to the last
@@ -99,7 +99,7 @@ static void tend_peer(struct fabric *fabric, unsigned int peer, uint64_t now_ns)
 	else if (at->probing && fabric->empty_ns > at->probed_ns &&
 		 fabric->empty_ns - at->probed_ns > fabric->loss_ns / 2)
 		loss_begin(fabric, peer, -ETIMEDOUT);
-	else if (!at->probing && now_ns - at->heard_ns > fabric->loss_ns / 4)
+	else if (!at->probing && now_ns - at->heard_ns > fabric->loss_ns / 8)
 		probe(fabric, peer, now_ns);
 }
 
