@@ -54,8 +54,8 @@ want_in() { # FILE TEXT
 	grep -qF -- "$2" "$1" || fail "no \"$2\" in $1: $(head -c 500 "$1")"
 }
 
-# Bounds are those of a machine that has time for us: by how much this one has not is measured at once,
-# with ten short sleeps, and given on top.
+# Bounds are those of a machine that has time for us. By how much this one has not is measured at
+# once, with ten short sleeps, and given on top.
 want_within_ms() {
 	local took=$(($(now_ms) - began)) start i limit
 	((took <= $1)) && return
