@@ -22,36 +22,10 @@
 #include "base/bitset.h"
 #include "base/hash.h"
 #include "engine/engine.h"
+#include "engine/mutants.h"
 
 #include <errno.h>
 #include <string.h>
-
-/*
- * Planted bugs. tests/sim builds the engine with one of them at a time, and must find it; the
- * library is built without any.
- */
-enum mutant {
-	MUTANT_EARLY_ACK = 1,  /* an invalidation is acknowledged before the pager has done it */
-	MUTANT_STALE_GRANT,    /* a frame one version behind is taken for current */
-	MUTANT_NO_VERSION,     /* a write does not count as a new version */
-	MUTANT_EAGER_WRITE,    /* a write does not wait for readers that are still fetching */
-	MUTANT_SHARED_WRITE,   /* a write does not wait for the last reader to go */
-	MUTANT_FIRST_WORD,     /* of a copy set, only the first word is looked at */
-	MUTANT_LOST_TAIL,      /* a queue forgets who came after its last was served */
-	MUTANT_FORGOTTEN_HOLD, /* what waits for the hold time to end waits for ever */
-	MUTANT_OVERTAKING,     /* a pager command joins one before another about the page */
-	MUTANT_DEAF_HOME,      /* pages wait for a home that has become known otherwise */
-	MUTANT_DROPPED_WRITER, /* an invalidation is forgotten when its writer is lost */
-	MUTANT_HASTY_REFUSAL,  /* a failed fetch is refused though there are other copies */
-	MUTANT_OLD_SPARE,      /* a copy from before the latest write takes the owner's place */
-	MUTANT_LATE_COLLECT,   /* the end of a collective call after a loss is taken for a breach */
-};
-
-#ifdef PERGOLA_MUTANT
-#define MUTANT(name) (PERGOLA_MUTANT == MUTANT_##name)
-#else
-#define MUTANT(name) false
-#endif
 
 /* ---- page.c: this node's pages ---- */
 
@@ -170,7 +144,50 @@ struct collect_state {
 	bool disagree;
 };
 
-struct sync_state; /* sync.c */
+/* ---- sync.c ---- */
+
+/* A thread that waits, or one that reads a reader-writer lock. */
+struct seat {
+	uint32_t next; /* index + 1, of the queue, of the readers or of the free ones */
+	uint32_t slot; /* what to reply to */
+	uint32_t thread;
+	uint16_t node;
+	uint16_t read; /* waits for reading */
+};
+
+struct sync_object {
+	uint64_t name;
+	uint32_t chain; /* next in its bucket; of a free object, the next free one: index + 1 */
+	uint32_t next;	/* all objects, for the walk at a loss: index + 1 */
+	uint32_t previous;
+	uint32_t wait_head; /* seats: index + 1 */
+	uint32_t wait_tail;
+	uint32_t wait_count;
+	uint32_t readers;
+	uint32_t value; /* a semaphore's count, a barrier's size */
+	uint32_t holder_thread;
+	uint16_t holder_node;
+	uint8_t kind;
+	bool held;	 /* by the holder, for writing */
+	bool owner_dead; /* a node that held it is lost */
+};
+
+struct sync_state {
+	uint32_t *buckets;     /* objects: index + 1 */
+	uint32_t bucket_count; /* a power of two */
+	struct sync_object *objects;
+	uint32_t object_free;
+	uint32_t object_fresh;
+	uint32_t object_first;
+	struct seat *seats;
+	uint32_t seat_free;
+	uint32_t seat_fresh;
+	uint32_t waiting_count;
+	uint32_t waiting_limit;
+	uint32_t reading_count;
+	uint32_t reading_limit;
+};
+
 struct heap_state; /* heap.c */
 
 struct engine {

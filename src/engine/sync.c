@@ -17,48 +17,6 @@
  */
 #include "engine/internal.h"
 
-/* A thread that waits, or one that reads a reader-writer lock. */
-struct seat {
-	uint32_t next; /* index + 1, of the queue, of the readers or of the free ones */
-	uint32_t slot; /* what to reply to */
-	uint32_t thread;
-	uint16_t node;
-	uint16_t read; /* waits for reading */
-};
-
-struct sync_object {
-	uint64_t name;
-	uint32_t chain; /* next in its bucket; of a free object, the next free one: index + 1 */
-	uint32_t next;	/* all objects, for the walk at a loss: index + 1 */
-	uint32_t previous;
-	uint32_t wait_head; /* seats: index + 1 */
-	uint32_t wait_tail;
-	uint32_t wait_count;
-	uint32_t readers;
-	uint32_t value; /* a semaphore's count, a barrier's size */
-	uint32_t holder_thread;
-	uint16_t holder_node;
-	uint8_t kind;
-	bool held;	 /* by the holder, for writing */
-	bool owner_dead; /* a node that held it is lost */
-};
-
-struct sync_state {
-	uint32_t *buckets;     /* objects: index + 1 */
-	uint32_t bucket_count; /* a power of two */
-	struct sync_object *objects;
-	uint32_t object_free;
-	uint32_t object_fresh;
-	uint32_t object_first;
-	struct seat *seats;
-	uint32_t seat_free;
-	uint32_t seat_fresh;
-	uint32_t waiting_count;
-	uint32_t waiting_limit;
-	uint32_t reading_count;
-	uint32_t reading_limit;
-};
-
 /* Who asks, and where the answers go. */
 struct caller {
 	struct node_id node;

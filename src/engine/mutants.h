@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Planted bugs, the tests of the tests. The library is built without any: MUTANT(name) is false. An
+ * engine built with PERGOLA_MUTANTS has the one that `engine_mutant` says (tests/mutants/mutant.c
+ * sets it), and tests/sim or tests/model must find it.
+ */
+#ifndef PERGOLA_ENGINE_MUTANTS_H
+#define PERGOLA_ENGINE_MUTANTS_H
+
+/* M(name, what is wrong) for each. */
+#define MUTANTS(M)                                                                                 \
+	M(EARLY_ACK, "an invalidation is acknowledged before the pager has done it")               \
+	M(STALE_GRANT, "a frame one version behind is taken for current")                          \
+	M(NO_VERSION, "a write does not count as a new version")                                   \
+	M(EAGER_WRITE, "a write does not wait for readers that are still fetching")                \
+	M(SHARED_WRITE, "a write does not wait for the last reader to go")                         \
+	M(FIRST_WORD, "of a copy set, only the first word is looked at")                           \
+	M(LOST_TAIL, "a queue forgets who came after its last was served")                         \
+	M(FORGOTTEN_HOLD, "what waits for the hold time to end waits for ever")                    \
+	M(OVERTAKING, "a pager command joins one before another about the page")                   \
+	M(DEAF_HOME, "pages wait for a home that has become known otherwise")                      \
+	M(DROPPED_WRITER, "an invalidation is forgotten when its writer is lost")                  \
+	M(HASTY_REFUSAL, "a failed fetch is refused though there are other copies")                \
+	M(OLD_SPARE, "a copy from before the latest write takes the owner's place")                \
+	M(LATE_COLLECT, "the end of a collective call after a loss is taken for a breach")
+
+#ifdef PERGOLA_MUTANTS
+#define MUTANT_ENUM(name, what) MUTANT_##name,
+enum mutant { MUTANT_NONE = 0, MUTANTS(MUTANT_ENUM) MUTANT_END };
+#undef MUTANT_ENUM
+
+extern enum mutant engine_mutant;
+
+#define MUTANT(name) (engine_mutant == MUTANT_##name)
+#else
+#define MUTANT(name) false
+#endif
+
+#endif
