@@ -4,11 +4,13 @@
 # runs them and counts them.
 #
 #   cmake -DOUT=DIR -DTREES="BUILD_DIR;..." [-DONLY_<tree>=LABEL_REGEX] [-DNOT_<tree>=LABEL_REGEX]
-#         [-DWRAP_<tree>="command;argument"] [-DPATIENCE_<tree>=FACTOR] -P gather-tests.cmake
+#         [-DWRAP_<tree>="command;argument"] [-DPATIENCE_<tree>=FACTOR] [-DBESIDE=ON]
+#         -P gather-tests.cmake
 #
 # <tree> is the last part of BUILD_DIR and is put before the names of its tests, the first tree
 # apart. ONLY_ and NOT_ choose tests by label; WRAP_ goes before each command; PATIENCE_ multiplies
-# the time that a test may take.
+# the time that a test may take. BESIDE: of the tests that want to run alone (RUN_SERIAL) one runs at
+# a time, and one of label softroce, beside others.
 cmake_minimum_required(VERSION 3.25)
 cmake_policy(VERSION 3.25)
 
@@ -46,12 +48,21 @@ function(append_test text index tree prefix)
 	string(APPEND line ")\nset_tests_properties([==[${prefix}${name}]==] PROPERTIES")
 	string(JSON count LENGTH "${text}" tests ${index} properties)
 	math(EXPR last "${count} - 1")
+	string(JSON all GET "${text}" tests ${index} properties)
+	set(lock nodes)
+	if(all MATCHES "\"softroce\"")
+		set(lock machines)
+	endif()
 	foreach(i RANGE ${last})
 		string(JSON property GET "${text}" tests ${index} properties ${i} name)
 		json_list(value "${text}" tests ${index} properties ${i} value)
 		if(property STREQUAL "TIMEOUT" AND PATIENCE_${tree})
 			string(REGEX REPLACE "\\..*" "" value "${value}")
 			math(EXPR value "${value} * ${PATIENCE_${tree}}")
+		endif()
+		if(property STREQUAL "RUN_SERIAL" AND BESIDE)
+			set(property RESOURCE_LOCK)
+			set(value ${lock})
 		endif()
 		# Names that must not meet another tree's.
 		if(property MATCHES "^(FIXTURES_.*|DEPENDS)$")

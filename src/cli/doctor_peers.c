@@ -31,6 +31,7 @@
 /* After so long nothing new is begun. */
 #define READS_END_NS (60 * S_NS)
 #define PERFTEST_END_NS (60 * S_NS)
+#define READ_LAT_LIMIT_NS (20 * S_NS)
 
 /* An order is carried out in this time, or its rank is given up; orders come within the other. */
 #define ANSWER_NS (60 * S_NS)
@@ -120,8 +121,9 @@ static struct answer carry_out(struct peers *peers, const struct order *order)
 		end_serve(peers);
 		break;
 	case ORDER_READ_LAT:
-		answer.error = perftest_read(own, measure_card(measure, order->peer)->address,
-					     order->port, &answer.result.latency_ns);
+		answer.error =
+			perftest_read(own, measure_card(measure, order->peer)->address, order->port,
+				      READ_LAT_LIMIT_NS, &answer.result.latency_ns);
 		break;
 	case ORDER_LEAVE:
 		break;

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #define PROGRAM "ib_read_lat"
-#define LIMIT_NS UINT64_C(20000000000)
 #define MS_NS UINT64_C(1000000)
 #define SAID_BYTES 8192
 #define NOT_FOUND 127
@@ -172,9 +171,9 @@ static int attempt(const struct measure_card *own, const char *address, unsigned
 }
 
 int perftest_read(const struct measure_card *own, const char *address, unsigned int port,
-		  uint64_t *latency_ns)
+		  uint64_t limit_ns, uint64_t *latency_ns)
 {
-	uint64_t end_ns = clock_now_ns() + LIMIT_NS;
+	uint64_t end_ns = clock_now_ns() + limit_ns;
 	int error = -EIO;
 
 	for (int i = 0; i < ATTEMPTS && error == -EIO && clock_now_ns() < end_ns; i++) {

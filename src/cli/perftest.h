@@ -21,10 +21,10 @@ int perftest_serve(const struct measure_card *own, unsigned int port, pid_t *ser
 void perftest_end(pid_t server);
 
 /*
- * The typical time of a read from the server at `address`. Takes 20 s at most. -ETIMEDOUT;
+ * The typical time of a read from the server at `address`. Takes `limit_ns` at most. -ETIMEDOUT;
  * -ENOENT: not installed; -EIO: it failed, and what it said last is recorded with error_set().
  */
 int perftest_read(const struct measure_card *own, const char *address, unsigned int port,
-		  uint64_t *latency_ns);
+		  uint64_t limit_ns, uint64_t *latency_ns);
 
 #endif

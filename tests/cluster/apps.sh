@@ -7,7 +7,8 @@
 #
 #   apps.sh BUILD_DIR [PART]      PART: strassen, tsp, sor, wordcount or input; default all
 #
-# CHECK_NODES: other numbers of nodes; CHECK_SLOW: how much slower this machine is than most.
+# CHECK_NODES, CHECK_MANAGERS: other numbers of nodes, other managers; CHECK_SLOW: how much slower
+# this machine is than most.
 #
 # Single quotes hold what the ranks' shells expand:
 # shellcheck disable=SC2016
@@ -69,7 +70,7 @@ refused() {
 # each FUNCTION: with every manager and number of nodes, as $nodes
 each() {
 	local manager
-	for manager in fixed central; do
+	for manager in ${CHECK_MANAGERS:-fixed central}; do
 		for nodes in ${CHECK_NODES:-1 2 4 8}; do
 			PERGOLA_MANAGER=$manager "$@"
 		done
