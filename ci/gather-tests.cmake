@@ -9,8 +9,8 @@
 #
 # <tree> is the last part of BUILD_DIR and is put before the names of its tests, the first tree
 # apart. ONLY_ and NOT_ choose tests by label; WRAP_ goes before each command; PATIENCE_ multiplies
-# the time that a test may take. BESIDE: of the tests that want to run alone (RUN_SERIAL) one runs at
-# a time, and one of label softroce, beside others.
+# the time that a test may take. BESIDE: of the tests that want to run alone (RUN_SERIAL) one runs
+# at a time, and one of label softroce, beside others.
 cmake_minimum_required(VERSION 3.25)
 cmake_policy(VERSION 3.25)
 
