@@ -31,8 +31,14 @@ void doctor_check_pager(struct doctor *doctor)
 		[PAGER_CHECK_OPTIONAL_MISSING] = FINDING_WARN,
 	};
 	struct pager_check checks[PAGER_CHECKS];
+	struct settings settings;
 
-	pager_probe(checks);
+	settings_init_defaults(&settings);
+	settings_read_environment(&settings); /* what is wrong there has a line of its own */
+	bool inline_delivery =
+		settings_choice(&settings, SETTING_DELIVERY) == DELIVERY_CHOICE_INLINE;
+
+	pager_probe(inline_delivery ? PAGER_DELIVER_SIGNAL : PAGER_DELIVER_QUEUE, checks);
 	for (size_t i = 0; i < PAGER_CHECKS; i++)
 		doctor_find(doctor, statuses[checks[i].status], checks[i].name, checks[i].text,
 			    checks[i].remedy);

@@ -2,7 +2,8 @@
 /*
  * Progress. The progress thread turns what the pager and the fabric report into engine events,
  * spins for a while when there is nothing, and then sleeps on their descriptors. Other threads may
- * make progress too while they wait; the pager's faults are left to the progress thread.
+ * make progress too while they wait; the pager's faults are left to the progress thread, or, with
+ * inline delivery, are none of its business.
  *
  * Sleeping without losing a wake-up: the progress thread sleeps only after the fabric was armed and
  * had nothing. Another thread's poll disarms it; that thread arms it again in loop_settle() before
@@ -145,6 +146,8 @@ static bool take_faults(struct node *node)
 {
 	bool any = false;
 
+	if (node->inline_delivery)
+		return false;
 	if (node->fault_next == node->fault_count) {
 		node->fault_next = 0;
 		node->fault_count = node->pager_ops->poll(node->pager, node->faults, 64);
@@ -194,7 +197,8 @@ void loop_settle(struct node *node)
 static void sleep_until(struct node *node, uint64_t due_ns)
 {
 	struct pollfd fds[2 + LINKS_MAX] = {
-		{ .fd = node->pager_ops->fd(node->pager), .events = POLLIN },
+		{ .fd = node->inline_delivery ? -1 : node->pager_ops->fd(node->pager),
+		  .events = POLLIN },
 		{ .fd = node->kick_fd, .events = POLLIN },
 	};
 	struct timespec timeout;
@@ -233,13 +237,19 @@ static void go_to_sleep(struct node *node)
 	}
 }
 
-/* A thread of this node waits for a page, and cannot use its core: polling costs nobody anything.
+/*
+ * A thread of this node sleeps until a page comes, and cannot use its core: polling costs nobody
+ * anything. (With inline delivery a thread that waits polls for itself before it sleeps.)
  */
 static uint64_t patience_ns(const struct node *node)
 {
+	bool sleeps = node->inline_delivery ? atomic_load_explicit(&node->arrival_sleepers,
+								   memory_order_relaxed) > 0
+					    : engine_threads_waiting(node->engine);
+
 	if (node->loop_spin_ns > 0)
 		return node->loop_spin_ns;
-	return engine_threads_waiting(node->engine) ? node->wait_spin_ns : 0;
+	return sleeps ? node->wait_spin_ns : 0;
 }
 
 void *loop_main(void *argument)

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "node/place.h"
+#include "node/trap.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -123,7 +124,10 @@ static void close_engine(struct node *node)
 
 static int open_pager(struct node *node)
 {
-	const struct pager_config config = { .page_limit = node->page_limit };
+	const struct pager_config config = {
+		.page_limit = node->page_limit,
+		.delivery = node->inline_delivery ? PAGER_DELIVER_SIGNAL : PAGER_DELIVER_QUEUE,
+	};
 	int error = node->pager_ops->open(&config, &node->pager);
 
 	if (error == 0)
@@ -230,6 +234,8 @@ static int read_settings(struct node *node)
 	node->page_limit = settings_u64(&node->settings, SETTING_SPACE) / PAGE_BYTES;
 	node->page_limit -= node->page_limit % UNIT_PAGES;
 	node->pager_ops = backend_pager();
+	node->inline_delivery =
+		settings_choice(&node->settings, SETTING_DELIVERY) == DELIVERY_CHOICE_INLINE;
 	log_setup((enum log_level)settings_choice(&node->settings, SETTING_LOG),
 		  size > 1 ? (int)rank : -1);
 	return 0;
@@ -246,6 +252,8 @@ static void init_locks(struct node *node)
 
 static void close_parts(struct node *node)
 {
+	if (node->inline_delivery)
+		trap_close(node);
 	if (node->pager != NULL)
 		node->pager_ops->close(node->pager);
 	links_close(node);
@@ -279,6 +287,8 @@ static int open_parts(struct node *node)
 	error = start_thread(node);
 	if (error == 0)
 		place(node);
+	if (error == 0 && node->inline_delivery)
+		error = trap_open(node);
 	return error;
 }
 

@@ -11,6 +11,8 @@
  *   links.c    the fabrics of this node, and which peer is reached by which
  *   reads.c    keys of frames, registration, one-sided reads under way
  *   waiter.c   threads that wait for a call to be over
+ *   inline.c   threads that serve their own page faults
+ *   trap.c     SIGBUS: such a fault, or the program's own affair
  *   region.c   regions: addresses and pages; opening one on all nodes
  *   loss.c     a peer is gone: what to do
  *   place.c    near which NUMA node memory and the progress thread stand
@@ -34,6 +36,7 @@
 #include "port/pager.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -113,6 +116,14 @@ struct link {
 	struct peer_key *peer_keys; /* [peer * chunk_limit + chunk] */
 };
 
+/* Moved when a page of its class was shown or refused; see inline.c. */
+struct arrivals {
+	_Atomic uint32_t count; /* a futex word */
+	_Atomic uint32_t sleepers;
+};
+
+#define ARRIVALS_CLASSES 64u
+
 struct node_counters {
 	uint64_t messages_sent;
 	uint64_t messages_received;
@@ -126,6 +137,7 @@ struct node {
 	struct settings settings;
 	struct wireup wireup; /* while joining */
 	const struct pager_ops *pager_ops;
+	bool inline_delivery;  /* faults are served by the threads that make them */
 	uint64_t wait_spin_ns; /* a waiting thread polls this long before it sleeps */
 	uint64_t loop_spin_ns; /* so does the progress thread after the last event */
 
@@ -134,6 +146,11 @@ struct node {
 	_Atomic uint32_t region_count;
 	uint64_t page_limit;
 	uint64_t pages_used;
+
+	/* Of inline delivery. `count` moves under `lock`; all are read without it. */
+	struct arrivals arrivals[ARRIVALS_CLASSES];
+	_Atomic uint32_t arrival_sleepers; /* in all classes */
+	_Atomic uint64_t arrival_wait_ns;  /* how long a page is waited for, of late */
 
 	/* Serialises collective calls of this node's threads; taken before `lock`. */
 	pthread_mutex_t collective_lock;
@@ -284,6 +301,27 @@ int node_call(struct node *node, struct event *event, struct waiter *waiter);
 
 /* Offers an event until the engine has room for it. */
 void node_offer(struct node *node, struct event *event);
+
+/* ---- inline.c ---- */
+
+/*
+ * Pages were shown, or will never come: threads that wait for them try again. With the lock.
+ */
+void inline_arrived(struct node *node, struct run run);
+
+/* What a fault says of the access. */
+enum inline_access {
+	INLINE_LOAD = 1,
+	INLINE_STORE,
+	INLINE_UNKNOWN, /* a load; if that was not enough, a store */
+};
+
+/*
+ * A fault of this thread, in its signal handler: returns when the access is worth another try.
+ * While the thread sleeps it has the signal mask `mask`. Without the lock.
+ */
+void inline_fault(struct node *node, struct page_id page, enum inline_access access,
+		  const sigset_t *mask);
 
 /* ---- region.c ---- */
 

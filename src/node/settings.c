@@ -36,6 +36,7 @@
 static const char *const fabric_choices[] = { "auto", "shm", "verbs", NULL };
 static const char *const manager_choices[] = { "fixed", "central", NULL };
 static const char *const placement_choices[] = { "cyclic", "first-touch", "local", NULL };
+static const char *const delivery_choices[] = { "thread", "inline", NULL };
 static const char *const on_loss_choices[] = { "abort", "error", NULL };
 static const char *const log_choices[] = { "error", "warning", "info", "debug", NULL };
 
@@ -132,6 +133,14 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.maximum = S_NS,
 		.has_auto = true,
 		.help = "how long a waiting thread polls before it sleeps",
+	},
+	[SETTING_DELIVERY] = {
+		.name = "delivery",
+		.environment = "PERGOLA_DELIVERY",
+		.kind = SETTING_CHOICE,
+		.default_text = "thread",
+		.choices = delivery_choices,
+		.help = "who serves a page fault: the progress thread, or the faulting thread",
 	},
 	[SETTING_CREDITS] = {
 		.name = "credits",

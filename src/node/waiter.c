@@ -6,6 +6,7 @@
  */
 #include "base/assert.h"
 #include "node/node.h"
+#include "node/relax.h"
 #include "port/clock.h"
 
 #include <errno.h>
@@ -52,15 +53,6 @@ void waiter_complete(const struct command *command)
 static bool is_done(struct waiter *waiter)
 {
 	return atomic_load_explicit(&waiter->state, memory_order_acquire) == WAITER_DONE;
-}
-
-static void relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
 }
 
 static void spin(struct node *node, struct waiter *waiter)

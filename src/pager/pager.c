@@ -46,11 +46,11 @@ struct pager {
 
 /* ---- opening and closing ------------------------------------------------------------------ */
 
-static int probe_machine(void)
+static int probe_machine(enum pager_delivery delivery)
 {
 	struct pager_check checks[PAGER_CHECKS];
 
-	pager_probe(checks);
+	pager_probe(delivery, checks);
 	const struct pager_check *failed = pager_probe_failed(checks);
 	if (failed == NULL)
 		return 0;
@@ -58,15 +58,26 @@ static int probe_machine(void)
 			 failed->text, failed->remedy);
 }
 
-static int open_uffd(int *fd)
+/* As signals no fault of the kernel is ever waited for: the descriptor that all may have will do.
+ */
+static int open_descriptor(enum pager_delivery delivery, int *fd)
 {
 	enum uffd_way way;
 	int way_errors[2];
-	int error = uffd_open(fd, &way, way_errors);
+
+	if (delivery == PAGER_DELIVER_SIGNAL && uffd_open_user_mode(fd) == 0)
+		return 0;
+	return uffd_open(fd, &way, way_errors);
+}
+
+static int open_uffd(enum pager_delivery delivery, int *fd)
+{
+	uint64_t more = delivery == PAGER_DELIVER_SIGNAL ? UFFD_FEATURE_SIGBUS : 0;
+	int error = open_descriptor(delivery, fd);
 
 	if (error != 0)
 		return error_set(error, "userfaultfd: %s", strerror(-error));
-	error = uffd_enable(*fd, UFFD_FEATURES_NEEDED);
+	error = uffd_enable(*fd, UFFD_FEATURES_NEEDED | more);
 	if (error != 0) {
 		close(*fd);
 		return error_set(error, "userfaultfd refuses its handshake: %s", strerror(-error));
@@ -112,7 +123,7 @@ static int pager_open(const struct pager_config *config, struct pager **out)
 		return error_set(-EINVAL, "a shared space of %llu pages: 1 to %llu are possible",
 				 (unsigned long long)config->page_limit,
 				 (unsigned long long)PAGE_LIMIT_MAX);
-	int error = probe_machine();
+	int error = probe_machine(config->delivery);
 
 	if (error != 0)
 		return error;
@@ -123,7 +134,7 @@ static int pager_open(const struct pager_config *config, struct pager **out)
 	error = open_frames(pager, config->page_limit);
 	if (error != 0)
 		goto undo_alloc;
-	error = open_uffd(&pager->uffd);
+	error = open_uffd(config->delivery, &pager->uffd);
 	if (error != 0)
 		goto undo_frames;
 	*out = pager;

@@ -33,6 +33,7 @@
 #define MEND_OTHERS "mend the failed checks above first"
 
 struct facts {
+	enum pager_delivery delivery;
 	struct utsname system;
 	long page_bytes;
 	int memfd_error;
@@ -129,10 +130,10 @@ static void try_userfaultfd(struct facts *facts)
 
 	facts->features_error = uffd_features(&facts->features);
 	facts->open_error = uffd_open(&trial.uffd, &facts->way, facts->way_errors);
-	if (facts->open_error != 0) {
-		facts->user_mode_error = uffd_user_mode_allowed();
+	if (facts->open_error != 0)
+		facts->user_mode_error = uffd_open_user_mode(&trial.uffd);
+	if (facts->user_mode_error != 0)
 		return;
-	}
 	facts->memfd_error = trial_map(&trial);
 	bool all = (facts->features & UFFD_FEATURES_NEEDED) == UFFD_FEATURES_NEEDED;
 	if (facts->memfd_error == 0 && facts->features_error == 0 && all)
@@ -149,9 +150,10 @@ static void try_memfd(struct facts *facts)
 		close(fd);
 }
 
-static void facts_gather(struct facts *facts)
+static void facts_gather(enum pager_delivery delivery, struct facts *facts)
 {
 	*facts = (struct facts){
+		.delivery = delivery,
 		.page_bytes = sysconf(_SC_PAGESIZE),
 		.features_error = -ECANCELED,
 		.continue_error = -ECANCELED,
@@ -278,9 +280,17 @@ static void check_userfaultfd(struct pager_check *check, const struct facts *fac
 /* A descriptor that also catches faults of read(2) and its like. */
 static void check_kernel_faults(struct pager_check *check, const struct facts *facts)
 {
-	SAY(check, "Faults made inside system calls are caught too.");
+	SAY(check, "Faults made inside system calls can be caught too.");
 	if (facts->open_error == 0)
 		return;
+	if (facts->delivery == PAGER_DELIVER_SIGNAL && facts->user_mode_error == 0 &&
+	    facts->open_error != -ECANCELED) {
+		check->status = PAGER_CHECK_OPTIONAL_MISSING;
+		SAY(check, "userfaultfd is permitted for faults in user mode only, which inline "
+			   "delivery can do with; PERGOLA_DELIVERY=thread cannot.");
+		mend_permission(check, false);
+		return;
+	}
 	fail(check, facts->open_error == -ECANCELED ? -ENOSYS : facts->open_error);
 	SAY(check,
 	    "userfaultfd is %s, so that read(2) into shared memory would fail "
@@ -326,6 +336,16 @@ static void check_flag_wp(struct pager_check *check, const struct facts *facts)
 static void check_wp_shmem(struct pager_check *check, const struct facts *facts)
 {
 	check_feature(check, facts, UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+}
+
+/* The header of a kernel that has none of the others has this one. */
+static void check_sigbus(struct pager_check *check, const struct facts *facts)
+{
+	check_feature(check, facts, UFFD_FEATURE_SIGBUS);
+	if (check->status == PAGER_CHECK_FAILED && facts->delivery == PAGER_DELIVER_QUEUE) {
+		check->status = PAGER_CHECK_OPTIONAL_MISSING;
+		check->error = 0;
+	}
 }
 
 static void check_continue_wp(struct pager_check *check, const struct facts *facts)
@@ -389,16 +409,17 @@ static const struct {
 	{ "MINOR_SHMEM", check_minor },
 	{ "PAGEFAULT_FLAG_WP", check_flag_wp },
 	{ "WP_HUGETLBFS_SHMEM", check_wp_shmem },
+	{ "SIGBUS", check_sigbus },
 	{ "CONTINUE_MODE_WP", check_continue_wp },
 	{ "POISON", check_poison },
 	{ "overcommit", check_overcommit },
 };
 
-void pager_probe(struct pager_check checks[PAGER_CHECKS])
+void pager_probe(enum pager_delivery delivery, struct pager_check checks[PAGER_CHECKS])
 {
 	struct facts facts;
 
-	facts_gather(&facts);
+	facts_gather(delivery, &facts);
 	for (unsigned int i = 0; i < PAGER_CHECKS; i++) {
 		checks[i] =
 			(struct pager_check){ .name = CHECKS[i].name, .status = PAGER_CHECK_OK };

@@ -7,9 +7,11 @@
 #ifndef PERGOLA_PAGER_PROBE_H
 #define PERGOLA_PAGER_PROBE_H
 
+#include "port/pager.h"
+
 #include <stddef.h>
 
-#define PAGER_CHECKS 12
+#define PAGER_CHECKS 13
 
 enum pager_check_status {
 	PAGER_CHECK_OK = 1,
@@ -26,10 +28,11 @@ struct pager_check {
 };
 
 /*
- * Fills all of `checks`, in the order in which they depend on each other. Any thread, at any time;
- * takes about a tenth of a millisecond and leaves nothing behind.
+ * Fills all of `checks`, in the order in which they depend on each other, for a pager that delivers
+ * faults in this way. Any thread, at any time; takes about a tenth of a millisecond and leaves
+ * nothing behind.
  */
-void pager_probe(struct pager_check checks[PAGER_CHECKS]);
+void pager_probe(enum pager_delivery delivery, struct pager_check checks[PAGER_CHECKS]);
 
 /* The first failed check, or NULL. */
 const struct pager_check *pager_probe_failed(const struct pager_check checks[PAGER_CHECKS]);

@@ -59,13 +59,13 @@ int uffd_open(int *fd, enum uffd_way *way, int errors[2])
 	return errors[0];
 }
 
-int uffd_user_mode_allowed(void)
+int uffd_open_user_mode(int *fd)
 {
-	int fd = by_syscall(DESCRIPTOR_FLAGS | UFFD_USER_MODE_ONLY);
+	int result = by_syscall(DESCRIPTOR_FLAGS | UFFD_USER_MODE_ONLY);
 
-	if (fd < 0)
-		return fd;
-	close(fd);
+	if (result < 0)
+		return result;
+	*fd = result;
 	return 0;
 }
 

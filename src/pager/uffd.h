@@ -31,8 +31,11 @@ enum uffd_way {
  */
 int uffd_open(int *fd, enum uffd_way *way, int errors[2]);
 
-/* 0 if this process may at least have a descriptor for faults made in user mode. */
-int uffd_user_mode_allowed(void);
+/*
+ * Opens a descriptor for faults made in user mode only, which needs no permission. It serves where
+ * faults are delivered as signals.
+ */
+int uffd_open_user_mode(int *fd);
 
 /*
  * Every feature bit the running kernel has. Takes a descriptor of its own, as each has one

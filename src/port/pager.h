@@ -25,8 +25,21 @@
 
 struct pager;
 
+enum pager_delivery {
+	/* poll() has the fault. Its thread waits for the page, also inside a system call. */
+	PAGER_DELIVER_QUEUE = 0,
+
+	/*
+	 * The faulting thread gets SIGBUS with si_code BUS_ADRERR and the address; its handler has
+	 * the page mapped and returns, and the access is made again. poll() never has anything. A
+	 * system call that needs the page fails with EFAULT.
+	 */
+	PAGER_DELIVER_SIGNAL,
+};
+
 struct pager_config {
 	uint64_t page_limit; /* pages of the whole shared space; frames are sparse */
+	enum pager_delivery delivery;
 };
 
 enum pager_mode {
@@ -94,8 +107,9 @@ struct pager_ops {
 	int (*wake)(struct pager *pager, struct page_id page, uint64_t page_count);
 
 	/*
-	 * Accesses to these pages raise SIGBUS from now on, whatever they were before. -ENOSYS:
-	 * this kernel cannot (the pages are invalid then). A later map or invalidate may lift it.
+	 * Accesses to these pages raise SIGBUS (si_code BUS_MCEERR_AR) from now on, whatever they
+	 * were before. -ENOSYS: this kernel cannot (the pages are invalid then). A later map or
+	 * invalidate may lift it.
 	 */
 	int (*poison)(struct pager *pager, struct page_id page, uint64_t page_count);
 

@@ -1342,7 +1342,7 @@ static void probe_table(void **state)
 	struct pager_check checks[PAGER_CHECKS];
 
 	(void)state;
-	pager_probe(checks);
+	pager_probe(PAGER_DELIVER_QUEUE, checks);
 	assert_null(pager_probe_failed(checks));
 	for (unsigned int i = 0; i < PAGER_CHECKS; i++) {
 		assert_true(strlen(checks[i].name) > 0);
@@ -1362,7 +1362,7 @@ static void probe_leaves_nothing(void **state)
 	(void)state;
 	close(before);
 	for (unsigned int i = 0; i < 20; i++)
-		pager_probe(checks);
+		pager_probe(PAGER_DELIVER_QUEUE, checks);
 	int after = dup(0);
 	close(after);
 	assert_int_equal(after, before);
@@ -1675,7 +1675,7 @@ int main(void)
 {
 	struct pager_check checks[PAGER_CHECKS];
 
-	pager_probe(checks);
+	pager_probe(PAGER_DELIVER_QUEUE, checks);
 	const struct pager_check *failed = pager_probe_failed(checks);
 	if (failed != NULL) {
 		printf("skipped: %s %s\n", failed->text, failed->remedy);

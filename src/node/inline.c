@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inline delivery: a thread that faults serves its fault itself, inside its signal handler
+ * (trap.c). It takes the node's lock, gives the engine the fault and makes progress until the page
+ * is there; then it returns to the access. docs/pager.md says why all of this may be done in a
+ * signal handler.
+ *
+ * How it knows: every page belongs to one of a few classes, and each class counts the times that a
+ * page of it was shown or refused. A thread notes the count before it asks and goes back to its
+ * access when it has moved; if that was another page, or not enough, it faults again, which is rare
+ * and cheap. So a waiting thread is linked nowhere, and a signal handler of the program that
+ * interrupts its sleep may jump out of it (one sleeper is then counted for ever: a few needless
+ * wake-ups).
+ */
+#include "base/assert.h"
+#include "node/node.h"
+#include "node/relax.h"
+#include "port/clock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The lock is held for microseconds: to sleep for it would cost more than all of the fault. */
+#define LOCK_TRIES 2000u
+
+/* From here on a polling thread also gives way to others that could run on its core. */
+#define YIELD_AFTER_NS 20000u
+
+static struct arrivals *arrivals_of(struct node *node, struct page_id page)
+{
+	return &node->arrivals[page.value % ARRIVALS_CLASSES];
+}
+
+void inline_arrived(struct node *node, struct run run)
+{
+	if (!node->inline_delivery)
+		return;
+	for (uint32_t i = 0; i < run.page_count && i < ARRIVALS_CLASSES; i++) {
+		struct arrivals *arrivals = arrivals_of(node, page_add(run.page, i));
+
+		/* Both sequentially consistent. Partners: the two of sleep_until_arrival(). */
+		atomic_fetch_add(&arrivals->count, 1);
+		if (atomic_load(&arrivals->sleepers) > 0)
+			syscall(SYS_futex, &arrivals->count, FUTEX_WAKE_PRIVATE, INT_MAX, NULL,
+				NULL, 0);
+	}
+}
+
+static bool arrived(struct arrivals *arrivals, uint32_t before)
+{
+	return atomic_load_explicit(&arrivals->count, memory_order_acquire) != before;
+}
+
+static void lock_soon(struct node *node)
+{
+	for (unsigned int i = 0; i < LOCK_TRIES; i++) {
+		if (pthread_mutex_trylock(&node->lock) == 0)
+			return;
+		relax();
+	}
+	pthread_mutex_lock(&node->lock);
+}
+
+static void leave(struct node *node)
+{
+	loop_settle(node);
+	pthread_mutex_unlock(&node->lock);
+}
+
+/* ---- waiting ---- */
+
+/* Waits that have been long of late will be long again: then polling is only tried for a moment. */
+static uint64_t patience_ns(struct node *node)
+{
+	uint64_t usual_ns = atomic_load_explicit(&node->arrival_wait_ns, memory_order_relaxed);
+
+	return usual_ns <= node->wait_spin_ns ? node->wait_spin_ns : node->wait_spin_ns / 8;
+}
+
+static void learn(struct node *node, uint64_t waited_ns)
+{
+	uint64_t usual_ns = atomic_load_explicit(&node->arrival_wait_ns, memory_order_relaxed);
+	uint64_t limit_ns = 4 * node->wait_spin_ns;
+
+	if (waited_ns > limit_ns)
+		waited_ns = limit_ns;
+	/* Two threads at a time lose one of the two, which does no harm. */
+	atomic_store_explicit(&node->arrival_wait_ns, usual_ns - usual_ns / 8 + waited_ns / 8,
+			      memory_order_relaxed);
+}
+
+/* Makes progress as long as its patience lasts. */
+static void poll_for_arrival(struct node *node, struct arrivals *arrivals, uint32_t before)
+{
+	uint64_t start_ns = clock_now_ns();
+	uint64_t limit_ns = patience_ns(node);
+	uint64_t waited_ns = 0;
+
+	while (!arrived(arrivals, before) && waited_ns < limit_ns) {
+		if (pthread_mutex_trylock(&node->lock) == 0) {
+			loop_progress(node);
+			pthread_mutex_unlock(&node->lock);
+		}
+		relax();
+		waited_ns = clock_now_ns() - start_ns;
+		if (waited_ns > YIELD_AFTER_NS)
+			sched_yield();
+	}
+}
+
+/* The program's signals reach the thread while it sleeps, and not while it works. */
+static void sleep_until_arrival(struct node *node, struct arrivals *arrivals, uint32_t before,
+				const sigset_t *mask)
+{
+	sigset_t all;
+
+	atomic_fetch_add(&node->arrival_sleepers, 1);
+	atomic_fetch_add(&arrivals->sleepers, 1);
+	lock_soon(node);
+	leave(node);
+	pthread_sigmask(SIG_SETMASK, mask, &all);
+	while (atomic_load(&arrivals->count) == before)
+		syscall(SYS_futex, &arrivals->count, FUTEX_WAIT_PRIVATE, before, NULL, NULL, 0);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	atomic_fetch_sub(&arrivals->sleepers, 1);
+	atomic_fetch_sub(&node->arrival_sleepers, 1);
+}
+
+static void wait_for_arrival(struct node *node, struct arrivals *arrivals, uint32_t before,
+			     const sigset_t *mask)
+{
+	uint64_t start_ns = clock_now_ns();
+
+	if (node->wait_spin_ns > 0)
+		poll_for_arrival(node, arrivals, before);
+	if (arrived(arrivals, before)) {
+		lock_soon(node);
+		leave(node);
+	} else {
+		sleep_until_arrival(node, arrivals, before, mask);
+	}
+	learn(node, clock_now_ns() - start_ns);
+}
+
+/* ---- the fault ---- */
+
+static bool is_store(struct node *node, struct page_id page, enum inline_access access)
+{
+	switch (access) {
+	case INLINE_LOAD:
+		return false;
+	case INLINE_STORE:
+		return true;
+	case INLINE_UNKNOWN:
+		break;
+	}
+	return engine_page_state(node->engine, page) == PAGE_READ;
+}
+
+void inline_fault(struct node *node, struct page_id page, enum inline_access access,
+		  const sigset_t *mask)
+{
+	struct arrivals *arrivals = arrivals_of(node, page);
+	struct event event = { .kind = EV_FAULT };
+
+	lock_soon(node);
+	uint32_t before = atomic_load_explicit(&arrivals->count, memory_order_relaxed);
+
+	event.fault.run = (struct run){ page, 1 };
+	event.fault.write = is_store(node, page, access);
+	int error = loop_step(node, &event);
+
+	ASSERT(error == 0 || error == -EAGAIN);
+	if (!arrived(arrivals, before))
+		loop_progress(node);
+	if (error == 0 && !arrived(arrivals, before)) {
+		pthread_mutex_unlock(&node->lock);
+		wait_for_arrival(node, arrivals, before, mask);
+		return;
+	}
+	leave(node);
+	if (error == -EAGAIN) /* too many pages are asked for: others come first */
+		sched_yield();
+}
