@@ -132,12 +132,12 @@ struct node_counters {
 
 struct node {
 	struct node_id self;
+	bool inline_delivery; /* faults are served by the threads that make them */
 	unsigned int node_count;
 	unsigned int local_count; /* nodes on this host, this one included */
 	struct settings settings;
 	struct wireup wireup; /* while joining */
 	const struct pager_ops *pager_ops;
-	bool inline_delivery;  /* faults are served by the threads that make them */
 	uint64_t wait_spin_ns; /* a waiting thread polls this long before it sleeps */
 	uint64_t loop_spin_ns; /* so does the progress thread after the last event */
 
