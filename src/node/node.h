@@ -144,13 +144,14 @@ struct node {
 	/* Appended to under `lock`, read without it: entries below region_count never change. */
 	struct region regions[REGIONS_MAX];
 	_Atomic uint32_t region_count;
-	uint64_t page_limit;
-	uint64_t pages_used;
 
 	/* Of inline delivery. `count` moves under `lock`; all are read without it. */
-	struct arrivals arrivals[ARRIVALS_CLASSES];
 	_Atomic uint32_t arrival_sleepers; /* in all classes */
 	_Atomic uint64_t arrival_wait_ns;  /* how long a page is waited for, of late */
+	struct arrivals arrivals[ARRIVALS_CLASSES];
+
+	uint64_t page_limit; /* from here on only at the start, and under `collective_lock` */
+	uint64_t pages_used;
 
 	/* Serialises collective calls of this node's threads; taken before `lock`. */
 	pthread_mutex_t collective_lock;

@@ -7,6 +7,7 @@
  */
 #include "base/error.h"
 #include "node/node.h"
+#include "node/trap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -204,6 +205,7 @@ static void adopt(struct node *node, const struct proposal *proposal)
 	/* The next region starts at a unit: what is left of this one's last unit is never used. */
 	node->pages_used += (pages + UNIT_PAGES - 1) / UNIT_PAGES * UNIT_PAGES;
 	atomic_store_explicit(&node->region_count, index + 1, memory_order_release);
+	trap_cover(node, node->regions[index].addr, pages * PAGE_BYTES);
 	node_offer(node, &event);
 }
 

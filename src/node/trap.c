@@ -35,6 +35,10 @@ static struct {
 	struct sigaction actions[ACTIONS_KEPT];
 	_Atomic unsigned int newest;
 	_Atomic unsigned int current;
+
+	/* All regions lie in [low, high). */
+	_Atomic uintptr_t low;
+	_Atomic uintptr_t high;
 } trap;
 
 /* Signals that a thread brings upon itself: to block them would be to die of them. */
@@ -55,9 +59,22 @@ static int real_sigaction(int number, const struct sigaction *wanted, struct sig
 	return real(number, wanted, before);
 }
 
-bool trap_is_open(void)
+void trap_cover(const struct node *node, const void *addr, size_t bytes)
 {
-	return atomic_load_explicit(&trap.node, memory_order_relaxed) != NULL;
+	uintptr_t start = (uintptr_t)addr;
+
+	if (atomic_load(&trap.node) != node)
+		return;
+	if (trap.high == 0 || start < trap.low)
+		atomic_store(&trap.low, start);
+	if (start + bytes > trap.high)
+		atomic_store(&trap.high, start + bytes);
+}
+
+bool trap_covers(uintptr_t start, size_t bytes)
+{
+	return start < atomic_load_explicit(&trap.high, memory_order_relaxed) &&
+	       start + bytes > atomic_load_explicit(&trap.low, memory_order_relaxed);
 }
 
 /* ---- what the program wants ---- */
@@ -258,13 +275,15 @@ void trap_close(struct node *node)
 		return;
 	real_sigaction(SIGBUS, &action, NULL);
 	atomic_store(&trap.node, NULL);
+	atomic_store(&trap.high, 0);
+	atomic_store(&trap.low, 0);
 }
 
 int trap_sigaction(int number, const struct sigaction *wanted, struct sigaction *before)
 {
 	struct sigaction copy;
 
-	if (!trap_is_open())
+	if (atomic_load(&trap.node) == NULL)
 		return real_sigaction(number, wanted, before);
 	if (wanted != NULL) {
 		copy = *wanted;

@@ -12,6 +12,8 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct node;
 
@@ -21,8 +23,15 @@ int trap_open(struct node *node);
 /* Gives SIGBUS back to the program. Nothing to do for a node that has not got it. */
 void trap_close(struct node *node);
 
-/* True while SIGBUS is the library's. Any thread, at any time; also in signal handlers. */
-bool trap_is_open(void);
+/* A region stands at [addr, addr + bytes): of a node that has the trap, else nothing is done. */
+void trap_cover(const struct node *node, const void *addr, size_t bytes);
+
+/*
+ * Might the kernel find a page of [start, start + bytes) missing, where the program would not? True
+ * only while the trap is open; then sometimes also for addresses between regions. Any thread, at
+ * any time; costs two loads.
+ */
+bool trap_covers(uintptr_t start, size_t bytes);
 
 /*
  * sigaction(2) as the program sees it: while the trap is open, what it says of SIGBUS is kept for
