@@ -22,6 +22,11 @@
 #define RNR_RETRY_FOREVER 7
 #define READS_AT_A_TIME 16
 
+/* Nothing came, not even a failure: a lost node, or what docs/caveats.md says of Soft-RoCE. */
+#define NO_ANSWER                                                                                  \
+	"nothing was heard of them; if `rdma res show qp` says that a GSI queue pair is in state " \
+	"ERR, that device must be made anew (rdma link delete, rdma link add)"
+
 /* Lines in the log about strangers; a flood of them is no news. */
 #define REFUSED_LINES 16u
 
@@ -405,10 +410,10 @@ static int missing(const struct fabric *fabric, const struct fabric_address *add
 	}
 	return error_set(-ETIMEDOUT,
 			 "no connection over RDMA with node%s%s in %llu ms "
-			 "(PERGOLA_CONNECT_TIMEOUT)%s%s",
+			 "(PERGOLA_CONNECT_TIMEOUT); %s",
 			 count > 1 ? "s" : "", text,
 			 (unsigned long long)(fabric->config.connect_timeout_ns / 1000000),
-			 fabric->trouble[0] != '\0' ? "; " : "", fabric->trouble);
+			 fabric->trouble[0] != '\0' ? fabric->trouble : NO_ANSWER);
 }
 
 static int start_due(struct fabric *fabric, const struct fabric_address *addresses)
