@@ -33,9 +33,10 @@ static void recall(struct node *node, const struct command *command)
 	node->pager_done_downgrade[node->pager_done_count++] = downgrade;
 }
 
-/* The pages' only copies are lost, and the job has chosen to go on. */
+/* The pages' only copies are lost; this node may not have heard of it otherwise yet. */
 static void fail(struct node *node, const struct command *command)
 {
+	loss_pages(node, command->peer);
 	int error =
 		node->pager_ops->poison(node->pager, command->run.page, command->run.page_count);
 

@@ -91,6 +91,12 @@ void loss_told(struct node *node, struct node_id lost)
 		lose(node, lost, "so says another node, which ended for it");
 }
 
+void loss_pages(struct node *node, struct node_id lost)
+{
+	if (settings_choice(&node->settings, SETTING_ON_LOSS) != ON_LOSS_CHOICE_ERROR)
+		lose(node, lost, "it has the only copy of a page, and cannot be reached");
+}
+
 int loss_explain(struct node *node, const char *call, int status)
 {
 	if (status != -EHOSTDOWN && status != -EOWNERDEAD)

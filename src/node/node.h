@@ -353,6 +353,9 @@ void loss_peer_broken(struct node *node, struct node_id peer, const char *what);
 /* A peer says why it ends: another node was lost. */
 void loss_told(struct node *node, struct node_id lost);
 
+/* Pages cannot be had because a peer is lost: ends the process unless the job goes on at a loss. */
+void loss_pages(struct node *node, struct node_id lost);
+
 /* The process cannot go on; error_text() says why. */
 __attribute__((noreturn)) void loss_fatal(const char *what);
 
