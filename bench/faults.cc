@@ -2,14 +2,14 @@
 /*
  * What a page fault costs, by kind, beside the floor of userfaultfd taken in the same run:
  *
- *	pergola run -n 2 bench_faults        (3 nodes: also reads of clean pages)
+ *	pergola run -n 2 bench_faults        (3 nodes: also pages of a third; 8: seven readers)
  *
  * Times are of single accesses: the loop touches a page and looks at the clock before and after.
  * The other nodes wait in dsm_bcast() meanwhile, that is, they poll for PERGOLA_SPIN and then
- *sleep.
+ * sleep.
  */
 #include "floor.h"
-#include "job.h"
+#include "tally.h"
 
 #include <benchmark/benchmark.h>
 #include <cstdio>
@@ -22,7 +22,7 @@ namespace
 {
 
 constexpr uint64_t batch_pages = 256;
-constexpr int batches = 16;
+const uint64_t batches = bench::amount(16, 1);
 constexpr size_t region_bytes = size_t{ 1 } << 30;
 
 double floor_read_us;
@@ -33,30 +33,22 @@ struct Kind {
 	const char *name;
 	int home;
 	std::vector<Step> by_peer; /* what node 1 does with the batch first */
-	bool by_third;		   /* then node 2 reads it */
+	int by_others;		   /* then so many nodes from 2 on read it */
 	bool read_here;		   /* then node 0 reads it */
 	bool write;		   /* timed: a store, else a load */
 };
-
-void report(benchmark::State &state, std::vector<double> &samples, double floor_us)
-{
-	state.counters["median_us"] = bench::quantile(samples, 0.5);
-	state.counters["p99_us"] = bench::quantile(samples, 0.99);
-	state.counters["p999_us"] = bench::quantile(samples, 0.999);
-	state.counters["floors"] = bench::quantile(samples, 0.5) / floor_us;
-}
 
 void prepare(const Kind &kind, char *pages)
 {
 	for (Step step : kind.by_peer)
 		bench::tell({ step, 1, pages, batch_pages });
-	if (kind.by_third)
-		bench::tell({ Step::read, 2, pages, batch_pages });
+	for (int node = 2; node < 2 + kind.by_others; node++)
+		bench::tell({ Step::read, node, pages, batch_pages });
 	if (kind.read_here)
 		bench::tell({ Step::read, 0, pages, batch_pages });
 }
 
-uint64_t timed_touch(char *pages, bool write, std::vector<double> &samples)
+uint64_t timed_touch(char *pages, bool write, bench::Tally &tally)
 {
 	uint64_t total = 0;
 
@@ -69,27 +61,15 @@ uint64_t timed_touch(char *pages, bool write, std::vector<double> &samples)
 		else
 			(void)*byte;
 		uint64_t taken = bench::now_ns() - start;
-		samples.push_back(static_cast<double>(taken) / 1e3);
+		tally.add_ns(taken);
 		total += taken;
 	}
 	return total;
 }
 
-/* What node 0 sent, received, ... */
-void per_fault(benchmark::State &state, const char *what, uint64_t count,
-	       const std::vector<double> &samples)
-{
-	state.counters[what] = static_cast<double>(count) / static_cast<double>(samples.size());
-}
-
 void run(benchmark::State &state, const Kind &kind)
 {
-	std::vector<double> samples;
-	struct dsm_stats before;
-	struct dsm_stats after;
-	uint64_t messages = 0;
-	uint64_t requests = 0;
-	uint64_t completions = 0;
+	bench::Tally tally;
 	const size_t bytes = batch_pages * DSM_PAGE_BYTES;
 
 	for (auto _ : state) {
@@ -97,21 +77,12 @@ void run(benchmark::State &state, const Kind &kind)
 
 		bench::must(pages == nullptr ? -1 : 0);
 		prepare(kind, pages);
-		bench::must(dsm_stats_get(&before));
-		uint64_t total = timed_touch(pages, kind.write, samples);
-		bench::must(dsm_stats_get(&after));
-		messages += after.messages_sent - before.messages_sent + after.messages_received -
-			    before.messages_received;
-		requests += after.work_requests - before.work_requests;
-		completions += after.completions - before.completions;
+		tally.begin();
+		uint64_t total = timed_touch(pages, kind.write, tally);
+		tally.end();
 		state.SetIterationTime(static_cast<double>(total) / 1e9);
 	}
-	report(state, samples, kind.write && kind.read_here ? floor_upgrade_us : floor_read_us);
-	per_fault(state, "messages", messages, samples);
-	if (requests > 0) { /* a node on RDMA */
-		per_fault(state, "work_requests", requests, samples);
-		per_fault(state, "completions", completions, samples);
-	}
+	tally.publish(state, kind.write && kind.read_here ? floor_upgrade_us : floor_read_us);
 }
 
 /* 16 MiB that the other node has written are asked for at once, then each page is touched. */
@@ -120,7 +91,7 @@ void prefetch(benchmark::State &state)
 	constexpr uint64_t pages = 4096;
 	const size_t bytes = pages * DSM_PAGE_BYTES;
 	char *block = static_cast<char *>(dsm_malloc_at(bytes, 1));
-	std::vector<double> samples; /* microseconds a page */
+	bench::Tally tally; /* a page's share */
 
 	bench::must(block == nullptr ? -1 : 0);
 	for (auto _ : state) {
@@ -131,24 +102,21 @@ void prefetch(benchmark::State &state)
 		for (uint64_t i = 0; i < pages; i++)
 			(void)*static_cast<volatile char *>(block + i * DSM_PAGE_BYTES);
 		uint64_t taken = bench::now_ns() - start;
-		samples.push_back(static_cast<double>(taken) / 1e3 / static_cast<double>(pages));
+		tally.add_ns(taken / pages);
 		state.SetIterationTime(static_cast<double>(taken) / 1e9);
 	}
-	report(state, samples, floor_read_us);
+	tally.publish(state, floor_read_us);
 }
 
 void report_floor(const char *name, std::vector<double> &samples)
 {
 	std::vector<double> copy = samples;
 
-	benchmark::RegisterBenchmark(name,
-				     [copy](benchmark::State &state) mutable {
-					     for (auto _ : state)
-						     state.SetIterationTime(1e-6);
-					     report(state, copy, bench::quantile(copy, 0.5));
-				     })
-		->Iterations(1)
-		->UseManualTime();
+	bench::benchmark_of(name, 1, [copy](benchmark::State &state) mutable {
+		for (auto _ : state)
+			state.SetIterationTime(1e-6);
+		bench::publish_times(state, copy, "us");
+	});
 }
 
 bool measure_floors()
@@ -173,30 +141,33 @@ bool measure_floors()
 void register_kinds(int nodes)
 {
 	const std::vector<Kind> kinds = {
-		{ "first_touch/read/home_here", 0, {}, false, false, false },
-		{ "first_touch/write/home_here", 0, {}, false, false, true },
-		{ "first_touch/write/home_there", 1, {}, false, false, true },
-		{ "read/dirty_there/home_there", 1, { Step::write }, false, false, false },
-		{ "read/dirty_there/home_here", 0, { Step::write }, false, false, false },
-		{ "write/dirty_there/home_there", 1, { Step::write }, false, false, true },
-		{ "write/dirty_there/home_here", 0, { Step::write }, false, false, true },
-		{ "upgrade/nobody_else/home_here", 0, {}, false, true, true },
-		{ "upgrade/one_reader/home_there", 1, { Step::write }, false, true, true },
-		{ "upgrade/one_reader/home_here", 0, { Step::write }, false, true, true },
-		{ "read/clean_there/home_there", 1, { Step::write }, true, false, false },
-		{ "write/two_readers/home_there", 1, { Step::write }, true, false, true },
+		{ "first_touch/read/home_here", 0, {}, 0, false, false },
+		{ "first_touch/write/home_here", 0, {}, 0, false, true },
+		{ "first_touch/write/home_there", 1, {}, 0, false, true },
+		{ "read/dirty_there/home_there", 1, { Step::write }, 0, false, false },
+		{ "read/dirty_there/home_here", 0, { Step::write }, 0, false, false },
+		{ "write/dirty_there/home_there", 1, { Step::write }, 0, false, true },
+		{ "write/dirty_there/home_here", 0, { Step::write }, 0, false, true },
+		{ "upgrade/nobody_else/home_here", 0, {}, 0, true, true },
+		{ "upgrade/one_reader/home_there", 1, { Step::write }, 0, true, true },
+		{ "upgrade/one_reader/home_here", 0, { Step::write }, 0, true, true },
+		{ "read/clean_there/home_there", 1, { Step::write }, 1, false, false },
+		{ "write/two_readers/home_there", 1, { Step::write }, 1, false, true },
+		{ "read/dirty_there/home_third", 2, { Step::write }, 0, false, false },
+		{ "read/clean_there/home_third", 2, { Step::write }, 1, false, false },
+		{ "write/dirty_there/home_third", 2, { Step::write }, 0, false, true },
+		{ "upgrade/one_reader/home_third", 2, { Step::write }, 0, true, true },
+		{ "upgrade/seven_readers/home_here", 0, { Step::write }, 6, true, true },
+		{ "upgrade/seven_readers/home_there", 1, { Step::write }, 6, true, true },
 	};
 
 	for (const Kind &kind : kinds) {
-		if (kind.by_third && nodes < 3)
+		if (kind.by_others + (kind.by_others > 0 ? 2 : 0) > nodes || kind.home >= nodes)
 			continue;
-		if (nodes < 2 && (kind.home > 0 || !kind.by_peer.empty()))
+		if (nodes < 2 && !kind.by_peer.empty())
 			continue;
-		benchmark::RegisterBenchmark(kind.name,
-					     [kind](benchmark::State &state) { run(state, kind); })
-			->Iterations(batches)
-			->UseManualTime()
-			->Unit(benchmark::kMicrosecond);
+		bench::benchmark_of(kind.name, batches,
+				    [kind](benchmark::State &state) { run(state, kind); });
 	}
 }
 
@@ -204,10 +175,7 @@ void register_prefetch(int nodes)
 {
 	if (nodes < 2)
 		return;
-	benchmark::RegisterBenchmark("prefetch/dirty_there/a_page", prefetch)
-		->Iterations(batches)
-		->UseManualTime()
-		->Unit(benchmark::kMicrosecond);
+	bench::benchmark_of("prefetch/dirty_there/a_page", batches, prefetch);
 }
 
 } // namespace

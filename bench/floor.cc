@@ -24,11 +24,7 @@ namespace
 
 constexpr size_t page_bytes = 4096;
 
-struct Floor {
-	int uffd = -1;
-	int memfd = -1;
-	size_t bytes = 0;
-	char *view = nullptr;
+struct Floor : Area {
 	std::atomic<bool> stop{ false };
 };
 
@@ -37,44 +33,49 @@ std::string failed(const char *call)
 	return std::string(call) + ": " + strerror(errno);
 }
 
-std::string open_floor(Floor &floor, size_t page_count)
+} // namespace
+
+std::string open_area(Area &area, size_t page_count)
 {
 	struct uffdio_api api = {};
-	struct uffdio_register area = {};
+	struct uffdio_register registered = {};
 
-	floor.bytes = page_count * page_bytes;
-	floor.uffd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
-	if (floor.uffd < 0)
+	area.bytes = page_count * page_bytes;
+	area.uffd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
+	if (area.uffd < 0)
 		return failed("userfaultfd");
 	api.api = UFFD_API;
 	api.features = UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
 		       UFFD_FEATURE_PAGEFAULT_FLAG_WP;
-	if (ioctl(floor.uffd, UFFDIO_API, &api) != 0)
+	if (ioctl(area.uffd, UFFDIO_API, &api) != 0)
 		return failed("UFFDIO_API");
-	floor.memfd = memfd_create("floor", MFD_CLOEXEC);
-	if (floor.memfd < 0 || ftruncate(floor.memfd, static_cast<off_t>(floor.bytes)) != 0 ||
-	    fallocate(floor.memfd, 0, 0, static_cast<off_t>(floor.bytes)) != 0)
+	area.memfd = memfd_create("floor", MFD_CLOEXEC);
+	if (area.memfd < 0 || ftruncate(area.memfd, static_cast<off_t>(area.bytes)) != 0 ||
+	    fallocate(area.memfd, 0, 0, static_cast<off_t>(area.bytes)) != 0)
 		return failed("memfd");
-	void *view = mmap(nullptr, floor.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, floor.memfd, 0);
+	void *view = mmap(nullptr, area.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, area.memfd, 0);
 	if (view == MAP_FAILED)
 		return failed("mmap");
-	floor.view = static_cast<char *>(view);
-	area.range = { reinterpret_cast<uintptr_t>(view), floor.bytes };
-	area.mode = UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
-	if (ioctl(floor.uffd, UFFDIO_REGISTER, &area) != 0)
+	area.view = static_cast<char *>(view);
+	registered.range = { reinterpret_cast<uintptr_t>(view), area.bytes };
+	registered.mode = UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
+	if (ioctl(area.uffd, UFFDIO_REGISTER, &registered) != 0)
 		return failed("UFFDIO_REGISTER");
 	return "";
 }
 
-void close_floor(Floor &floor)
+void close_area(Area &area)
 {
-	if (floor.view != nullptr)
-		munmap(floor.view, floor.bytes);
-	if (floor.memfd >= 0)
-		close(floor.memfd);
-	if (floor.uffd >= 0)
-		close(floor.uffd);
+	if (area.view != nullptr)
+		munmap(area.view, area.bytes);
+	if (area.memfd >= 0)
+		close(area.memfd);
+	if (area.uffd >= 0)
+		close(area.uffd);
 }
+
+namespace
+{
 
 void answer(const Floor &floor, const struct uffd_msg &message)
 {
@@ -160,7 +161,7 @@ FloorSamples measure_floor(size_t page_count, bool one_core)
 	Floor floor;
 	cpu_set_t before;
 
-	samples.error = open_floor(floor, page_count);
+	samples.error = open_area(floor, page_count);
 	sched_getaffinity(0, sizeof(before), &before);
 	if (samples.error.empty()) {
 		int core = sched_getcpu();
@@ -173,7 +174,7 @@ FloorSamples measure_floor(size_t page_count, bool one_core)
 		handler.join();
 	}
 	sched_setaffinity(0, sizeof(before), &before);
-	close_floor(floor);
+	close_area(floor);
 	return samples;
 }
 

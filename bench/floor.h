@@ -6,6 +6,7 @@
 #ifndef PERGOLA_BENCH_FLOOR_H
 #define PERGOLA_BENCH_FLOOR_H
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,18 @@ struct FloorSamples {
 	std::vector<double> copy_us;	/* 4 KiB from one buffer to another, both warm */
 	std::string error;		/* not empty: this machine does not allow it */
 };
+
+/* Frames in a memfd, and a view of them in which each page first faults (minor faults). */
+struct Area {
+	int uffd = -1;
+	int memfd = -1;
+	size_t bytes = 0;
+	char *view = nullptr;
+};
+
+/* Returns "" or what this machine does not allow; close it in both cases. */
+std::string open_area(Area &area, size_t page_count);
+void close_area(Area &area);
 
 /* `one_core`: the handler runs on the core of the faulting thread, else where it is put. */
 FloorSamples measure_floor(size_t page_count, bool one_core);

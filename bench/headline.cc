@@ -26,8 +26,8 @@ namespace
 {
 
 struct Options {
-	size_t order = 2048;
-	size_t repeat = 9;
+	size_t order = bench::amount(2048, 256);
+	size_t repeat = bench::amount(9, 2);
 };
 
 struct Results {
@@ -108,7 +108,7 @@ void allocate(Results &results)
 {
 	constexpr int inner = 64;
 
-	for (int sample = 0; sample < 20000; sample++) {
+	for (uint64_t sample = 0; sample < bench::amount(20000, 20); sample++) {
 		uint64_t start = bench::now_ns();
 
 		for (int i = 0; i < inner; i++) {
@@ -150,6 +150,7 @@ int main(int argc, char **argv)
 	Options options = parse(argc, argv);
 	if (app_join(&app, "bench_headline") != 0)
 		return APP_FAILED;
+	bench::describe();
 	multiply(&app, options, results);
 	if (app.node == 0) {
 		allocate(results);

@@ -4,9 +4,11 @@
  *
  *	pergola run -n 2 bench_heap
  *
- * pairs: one block at a time. fill: 4,096 live blocks, then all of them are freed.
+ * pairs: one block at a time. fill: 4,096 live blocks, then all of them are freed. free_theirs:
+ * node 0 frees blocks that node 1 has allocated. On node 0, which also deals out the large units;
+ * from_there: node 1 asks it for them.
  */
-#include "job.h"
+#include "tally.h"
 
 #include <benchmark/benchmark.h>
 #include <cstdlib>
@@ -18,12 +20,17 @@ namespace
 constexpr size_t region_bytes = size_t{ 256 } << 20;
 constexpr int samples_max = 1 << 16;
 constexpr int inner = 64; /* calls between two looks at the clock */
+constexpr size_t theirs_max = 2048;
 
-void report(benchmark::State &state, std::vector<double> &samples)
-{
-	state.counters["median_ns"] = bench::quantile(samples, 0.5);
-	state.counters["p99_ns"] = bench::quantile(samples, 0.99);
-}
+/* Reserved on all nodes: what node 1 leaves for node 0. */
+struct Board {
+	void *blocks[theirs_max];
+	uint64_t times_ns[theirs_max];
+};
+
+Board *board;
+int task_allocate;
+int task_large;
 
 template <typename Allocate, typename Free>
 void pairs(benchmark::State &state, Allocate allocate, Free release)
@@ -43,7 +50,7 @@ void pairs(benchmark::State &state, Allocate allocate, Free release)
 		if (samples.size() < samples_max)
 			samples.push_back(static_cast<double>(bench::now_ns() - start) / inner);
 	}
-	report(state, samples);
+	bench::publish_times(state, samples, "ns");
 }
 
 void dsm_pairs(benchmark::State &state)
@@ -73,7 +80,82 @@ void dsm_fill(benchmark::State &state)
 			dsm_free(block, size);
 		samples.push_back(static_cast<double>(bench::now_ns() - start) / count);
 	}
-	report(state, samples);
+	bench::publish_times(state, samples, "ns");
+}
+
+/* ---- two nodes ---- */
+
+void allocate_there(uint64_t size)
+{
+	if (dsm_node_id() != 1)
+		return;
+	for (void *&block : board->blocks)
+		block = dsm_malloc(size);
+}
+
+/* Blocks that node 0 must find units for, and take back. */
+void large_there(uint64_t size)
+{
+	if (dsm_node_id() != 1)
+		return;
+	for (uint64_t &time : board->times_ns) {
+		uint64_t start = bench::now_ns();
+		void *block = dsm_malloc(size);
+
+		bench::must(block == nullptr ? -1 : dsm_free(block, size));
+		time = bench::now_ns() - start;
+	}
+}
+
+/* A free of another node's block is put aside, and now and then many are sent: a mean of 64. */
+void free_theirs(benchmark::State &state, size_t size)
+{
+	std::vector<double> samples;
+
+	for (auto _ : state) {
+		bench::run_task(task_allocate, size);
+		uint64_t begun = bench::now_ns();
+
+		for (size_t i = 0; i < theirs_max; i += inner) {
+			uint64_t start = bench::now_ns();
+
+			for (size_t k = i; k < i + inner; k++)
+				bench::must(dsm_free(board->blocks[k], size));
+			samples.push_back(static_cast<double>(bench::now_ns() - start) / inner);
+		}
+		state.SetIterationTime(static_cast<double>(bench::now_ns() - begun) / 1e9);
+	}
+	bench::publish_times(state, samples, "ns");
+}
+
+void pairs_from_there(benchmark::State &state, size_t size)
+{
+	std::vector<double> samples;
+	uint64_t total = 0;
+
+	for (auto _ : state) {
+		bench::run_task(task_large, size);
+		for (uint64_t time : board->times_ns) {
+			samples.push_back(static_cast<double>(time));
+			total += time;
+		}
+		state.SetIterationTime(static_cast<double>(total) / 1e9);
+	}
+	bench::publish_times(state, samples, "ns");
+}
+
+void register_two_nodes()
+{
+	const uint64_t batches = bench::amount(16, 1);
+
+	if (dsm_node_count() < 2)
+		return;
+	for (size_t size : { size_t{ 64 }, size_t{ 4096 } })
+		bench::benchmark_of("dsm_free_theirs/" + std::to_string(size), batches,
+				    [size](benchmark::State &state) { free_theirs(state, size); });
+	bench::benchmark_of("dsm_pairs_large/from_there/1048576", 1, [](benchmark::State &state) {
+		pairs_from_there(state, size_t{ 1 } << 20);
+	});
 }
 
 BENCHMARK(libc_pairs)->Arg(64)->Arg(4096);
@@ -86,11 +168,16 @@ BENCHMARK(dsm_fill)->Arg(64);
 int main(int argc, char **argv)
 {
 	benchmark::Initialize(&argc, argv);
+	task_allocate = bench::offer(allocate_there);
+	task_large = bench::offer(large_there);
 	bool peer = bench::join();
 
 	bench::must(dsm_open(nullptr, region_bytes) == nullptr ? -1 : 0);
+	board = static_cast<Board *>(dsm_reserve(nullptr, sizeof(Board)));
+	bench::must(board == nullptr ? -1 : 0);
 	if (peer)
 		return bench::serve();
+	register_two_nodes();
 	benchmark::RunSpecifiedBenchmarks();
 	return bench::finish();
 }

@@ -12,24 +12,59 @@
 namespace bench
 {
 
-/* What the nodes are told to do; `actor` does it, the others wait. */
-enum class Step : uint32_t { quit, read, write };
+/* What the nodes are told to do: `actor` does it and the others wait, but counts and tasks are for
+ * all. */
+enum class Step : uint32_t { quit, read, write, counts, task };
 
 struct Order {
 	Step step;
-	int32_t actor;
+	int32_t actor; /* of Step::task: the task's number */
 	char *pages;
 	uint64_t page_count;
+	uint64_t argument = 0; /* of Step::task */
+};
+
+/* What all nodes do at the same time. */
+using Task = void (*)(uint64_t argument);
+
+/* What a node and all others have done so far. */
+struct Counts {
+	uint64_t sent;		/* messages of this node */
+	uint64_t received;	/* messages to it */
+	uint64_t fetched;	/* pages that it has read one-sided */
+	uint64_t work_requests; /* 0: no RDMA */
+	uint64_t completions;
+	uint64_t remote; /* messages that other nodes' processors have taken in */
 };
 
 /* Joins the job or ends the process; false on node 0, true on the others. */
 bool join();
+
+/* What JSON needs to say of the job, after it is joined: nodes, fabric, delivery, manager, ... */
+void describe();
+
+/* BENCH_QUICK=1: only to see that all runs; figures mean nothing then. */
+bool quick();
+
+/* `full`, or when it has to be quick `least`. */
+uint64_t amount(uint64_t full, uint64_t least);
+
+/* On all nodes, in the same order and before serve(): makes a task known. */
+int offer(Task task);
 
 /* On nodes other than 0: obeys until told to quit. Returns the process's exit status. */
 int serve();
 
 /* On node 0. Returns when it is done. */
 void tell(const Order &order);
+
+/* On node 0: all nodes run the task; returns when all have. */
+void run_task(int task, uint64_t argument);
+
+/* On node 0, while the others wait for orders: all that was done so far, and since. What the
+ * counting itself brings about is taken out again. */
+Counts count();
+Counts count_since(const Counts &before);
 
 /* On node 0: ends the others, and the job. Returns the process's exit status. */
 int finish();

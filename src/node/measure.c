@@ -223,8 +223,8 @@ static int unpack(struct measure_peer *from, unsigned int rank, void *data, size
 	return 0;
 }
 
-int measure_hear(struct measure *measure, unsigned int peer, void *data, size_t bytes,
-		 uint64_t timeout_ns)
+static int hear(struct measure *measure, unsigned int peer, void *data, size_t bytes,
+		uint64_t timeout_ns, enum measure_patience patience)
 {
 	struct measure_peer *from = &measure->peers[peer];
 	uint64_t end_ns = clock_now_ns() + timeout_ns;
@@ -238,10 +238,38 @@ int measure_hear(struct measure *measure, unsigned int peer, void *data, size_t 
 			return error_set(-ETIMEDOUT, "rank %u on %s said nothing for %llu ms", peer,
 					 measure->cards[peer].host,
 					 (unsigned long long)(timeout_ns / MS_NS));
-		if (!pump(measure))
+		if (!pump(measure) && patience == MEASURE_SLEEP)
 			idle(measure);
 	}
 	return unpack(from, peer, data, bytes);
+}
+
+int measure_hear(struct measure *measure, unsigned int peer, void *data, size_t bytes,
+		 uint64_t timeout_ns)
+{
+	return hear(measure, peer, data, bytes, timeout_ns, MEASURE_SLEEP);
+}
+
+int measure_bounce(struct measure *measure, unsigned int peer, enum measure_patience patience,
+		   bool serves, uint64_t *times_ns, unsigned int count)
+{
+	uint8_t ball[MEASURE_TALK_MAX] = { 0 };
+	uint64_t limit_ns = patience_ns(measure);
+	int error = 0;
+
+	for (unsigned int i = 0; error == 0 && i < count; i++) {
+		uint64_t began_ns = clock_now_ns();
+
+		if (!serves)
+			error = measure_tell(measure, peer, ball, sizeof(ball));
+		if (error == 0)
+			error = hear(measure, peer, ball, sizeof(ball), limit_ns, patience);
+		if (error == 0 && serves)
+			error = measure_tell(measure, peer, ball, sizeof(ball));
+		if (!serves)
+			times_ns[i] = clock_now_ns() - began_ns;
+	}
+	return error;
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -298,6 +326,17 @@ static int compare_times(const void *a, const void *b)
 	return first < second ? -1 : first > second;
 }
 
+static int read_one(struct measure *measure, unsigned int peer, uint64_t *time_ns)
+{
+	uint64_t began_ns = clock_now_ns();
+	int error = post(measure, peer, MEASURE_SMALL_BYTES);
+
+	if (error == 0)
+		error = drain(measure, peer, 0);
+	*time_ns = clock_now_ns() - began_ns;
+	return error;
+}
+
 static int read_small(struct measure *measure, unsigned int peer, uint64_t budget_ns,
 		      uint64_t *latency_ns)
 {
@@ -306,18 +345,11 @@ static int read_small(struct measure *measure, unsigned int peer, uint64_t budge
 	unsigned int count = 0;
 
 	/* The first opens the way and does not count. */
-	int error = post(measure, peer, MEASURE_SMALL_BYTES);
-	if (error == 0)
-		error = drain(measure, peer, 0);
-	while (error == 0 && count < SAMPLES_MAX &&
-	       (count < SAMPLES_LEAST || clock_now_ns() < end_ns)) {
-		uint64_t began_ns = clock_now_ns();
+	int error = read_one(measure, peer, &times[0]);
 
-		error = post(measure, peer, MEASURE_SMALL_BYTES);
-		if (error == 0)
-			error = drain(measure, peer, 0);
-		times[count++] = clock_now_ns() - began_ns;
-	}
+	while (error == 0 && count < SAMPLES_MAX &&
+	       (count < SAMPLES_LEAST || clock_now_ns() < end_ns))
+		error = read_one(measure, peer, &times[count++]);
 	if (error != 0)
 		return error;
 	qsort(times, count, sizeof(times[0]), compare_times);
@@ -352,29 +384,53 @@ static int read_large(struct measure *measure, unsigned int peer, uint64_t budge
 	return 0;
 }
 
-int measure_read(struct measure *measure, unsigned int peer, uint64_t budget_ns,
-		 struct measure_result *out)
+static int begin_reads(struct measure *measure, unsigned int peer)
 {
-	struct measure_result result = { 0 };
-
 	if (measure->peers[peer].down)
 		return lost(measure, peer);
 	if (measure->reads_under_way > 0)
 		return error_set(-ETIMEDOUT, "an earlier read is not over yet");
 	error_clear();
-	int error = read_small(measure, peer, budget_ns / 2, &result.latency_ns);
+	return 0;
+}
+
+/* Says what `error` means, if nobody has yet. */
+static int end_reads(struct measure *measure, unsigned int peer, int error)
+{
+	measure->read_status = 0;
+	if (error != 0 && measure->peers[peer].down)
+		return lost(measure, peer);
+	if (error != 0 && error_text()[0] == '\0')
+		return error_set(error, "reading from rank %u on %s: %s", peer,
+				 measure->cards[peer].host, strerror(-error));
+	return error;
+}
+
+int measure_read_each(struct measure *measure, unsigned int peer, uint64_t *times_ns,
+		      unsigned int count)
+{
+	int error = begin_reads(measure, peer);
+
+	for (unsigned int i = 0; error == 0 && i < count; i++)
+		error = read_one(measure, peer, &times_ns[i]);
+	return end_reads(measure, peer, error);
+}
+
+int measure_read(struct measure *measure, unsigned int peer, uint64_t budget_ns,
+		 struct measure_result *out)
+{
+	struct measure_result result = { 0 };
+	int error = begin_reads(measure, peer);
+
+	if (error != 0)
+		return error;
+	error = read_small(measure, peer, budget_ns / 2, &result.latency_ns);
 
 	if (error == 0)
 		error = read_large(measure, peer, budget_ns / 2, &result.bytes_per_s);
 	if (error == 0)
 		*out = result;
-	else if (measure->peers[peer].down)
-		error = lost(measure, peer);
-	else if (error_text()[0] == '\0')
-		error = error_set(error, "reading from rank %u on %s: %s", peer,
-				  measure->cards[peer].host, strerror(-error));
-	measure->read_status = 0;
-	return error;
+	return end_reads(measure, peer, error);
 }
 
 /* ---- joining ------------------------------------------------------------------------------- */

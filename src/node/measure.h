@@ -79,6 +79,27 @@ int measure_read(struct measure *measure, unsigned int peer, uint64_t budget_ns,
 		 struct measure_result *out);
 
 /*
+ * `count` reads of MEASURE_SMALL_BYTES from a peer, one at a time: what each took. Errors as for
+ * measure_read().
+ */
+int measure_read_each(struct measure *measure, unsigned int peer, uint64_t *times_ns,
+		      unsigned int count);
+
+/* How one waits for the other's message in measure_bounce(). */
+enum measure_patience {
+	MEASURE_SPIN,  /* polls */
+	MEASURE_SLEEP, /* arms the fabric and sleeps on its descriptor whenever nothing is there */
+};
+
+/*
+ * `count` messages of MEASURE_TALK_MAX bytes go to a peer, one at a time, and come back; the peer
+ * calls this at the same time, and one of the two `serves`: it has no times (times_ns is NULL).
+ * Errors as for measure_tell() and measure_hear().
+ */
+int measure_bounce(struct measure *measure, unsigned int peer, enum measure_patience patience,
+		   bool serves, uint64_t *times_ns, unsigned int count);
+
+/*
  * Opens the fabric between hosts alone, says what it runs on and closes it: what a job would get
  * here. -ENOSYS: not in this build. Otherwise as fabric_ops.open().
  */
