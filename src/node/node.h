@@ -297,6 +297,9 @@ void waiter_complete(const struct command *command);
 /* Until the waiter is completed: polls for a while, then sleeps. Without the lock. */
 void waiter_wait(struct node *node, struct waiter *waiter);
 
+/* As waiter_wait(), until clock_now_ns() says `due_ns`. False: it is not completed. */
+bool waiter_wait_until(struct node *node, struct waiter *waiter, uint64_t due_ns);
+
 /* Takes a local request to the engine, waits until it is over and returns its status. */
 int node_call(struct node *node, struct event *event, struct waiter *waiter);
 
