@@ -259,7 +259,7 @@ static void jump_out(void)
 
 	CHECK_OK(sigaction(SIGALRM, &action, NULL));
 	if (self == 0)
-		CHECK_OK(dsm_pin(page, 1, DSM_WRITE));
+		CHECK_OK(dsm_pin(page, 1, DSM_WRITE)); /* nobody has touched it */
 	meet();
 	if (self != 0) {
 		jumped = sigsetjmp(alarm_jump, 1) != 0;
