@@ -141,9 +141,9 @@ int dsm_prefetch(const void *addr, size_t size, int mode);
  * and do not wait for another node. Pages are pinned in ascending order, so that nodes which pin
  * overlapping ranges cannot wait for each other; pin what one call needs by one dsm_pin(), or in
  * ascending order. A page may be pinned by several threads.
- * Errors, with nothing pinned: -EFAULT not shared; -EINVAL mode; -ENOMEM more than DSM_PIN_MAX bytes
- * pinned on this node; -ETIMEDOUT a page did not come in time (option "pin-timeout"); -EHOSTDOWN a
- * page is lost; -ENOTCONN.
+ * Errors, with nothing pinned: -EFAULT not shared; -EINVAL mode; -ENOMEM more than DSM_PIN_MAX
+ * bytes pinned on this node; -ETIMEDOUT a page did not come in time (option "pin-timeout");
+ * -EHOSTDOWN a page is lost; -ENOTCONN.
  */
 int dsm_pin(const void *addr, size_t size, int mode);
 
