@@ -40,6 +40,7 @@ static void fail(struct engine *engine, struct page_id page, struct node_id lost
 {
 	set_pending(engine, entry_of(engine, page), PENDING_NONE);
 	emit_page(engine, CMD_FAIL, page, lost);
+	pin_settle(engine, page, -EHOSTDOWN);
 }
 
 /* Sends the request, or has the home looked up first. */
@@ -62,6 +63,20 @@ static void ask(struct engine *engine, struct page_id page, bool write)
 	}
 	set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
 	emit_run(engine, manager, write ? MSG_WRITE_REQUEST : MSG_READ_REQUEST, page, node_id(0));
+}
+
+bool page_room(struct engine *engine, struct page_id page)
+{
+	return entry_of(engine, page)->pending != PENDING_NONE ||
+	       engine->pending_count < engine->config.page_requests;
+}
+
+void page_want(struct engine *engine, struct page_id page, bool write)
+{
+	struct page_entry *entry = entry_of(engine, page);
+
+	if (entry->pending == PENDING_NONE && entry->state < (write ? PAGE_WRITE : PAGE_READ))
+		ask(engine, page, write);
 }
 
 /* Row "home known". */
@@ -164,6 +179,8 @@ static void complete(struct engine *engine, struct page_id page, struct node_id 
 	set_pending(engine, entry, PENDING_NONE);
 	emit_page(engine, command, page, engine->config.self);
 	emit_run(engine, manager, MSG_CONFIRM, page, node_id(0));
+	pin_settle(engine, page, 0);
+	pin_want(engine, page);
 }
 
 static bool grant_fits(struct engine *engine, const struct message_grant *grant, bool write)
@@ -264,11 +281,12 @@ static void acknowledge(struct engine *engine, struct node_id manager, struct pa
 }
 
 /* Rows "invalidate" and "downgrade". */
-static void recall_now(struct engine *engine, struct page_id page, struct node_id manager,
-		       bool downgrade)
+void page_recall(struct engine *engine, struct page_id page, struct node_id manager, bool downgrade)
 {
 	struct page_entry *entry = entry_of(engine, page);
 
+	if (pin_puts_off(engine, page, manager, downgrade))
+		return;
 	if (entry->state == PAGE_INVALID || (downgrade && entry->state == PAGE_READ)) {
 		acknowledge(engine, manager, page, downgrade);
 		return;
@@ -317,7 +335,7 @@ int page_recalled(struct engine *engine, struct node_id from, const struct messa
 		struct page_id page = page_id(run->page + i);
 
 		if (!defer(engine, page, from, downgrade))
-			recall_now(engine, page, from, downgrade);
+			page_recall(engine, page, from, downgrade);
 	}
 	return 0;
 }
@@ -336,7 +354,7 @@ void page_timer(struct engine *engine)
 		engine->deferral_head = (engine->deferral_head + 1) % DEFERRALS_MAX;
 		engine->deferral_count--;
 		if (!engine_down(engine, deferral.manager))
-			recall_now(engine, deferral.page, deferral.manager, deferral.downgrade);
+			page_recall(engine, deferral.page, deferral.manager, deferral.downgrade);
 	}
 }
 
