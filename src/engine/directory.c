@@ -8,7 +8,9 @@
  *   - state QUIET: no recall and no write grant is out; read grants may be;
  *   - DOWNGRADING and INVALIDATING end when all who were told have answered or are lost, whatever
  *     becomes of who asked;
- *   - the old owner keeps its frame as it is until the new owner has confirmed.
+ *   - the old owner keeps its frame as it is until the new owner has confirmed;
+ *   - a manager that moves is the owner, but where it has taken a lost one's place (recover.c); a
+ *     new one serves nobody before the old one has handed the page over.
  * Requests are served first come, first served; reads next to each other in the queue run at once.
  */
 #include "engine/internal.h"
@@ -131,6 +133,9 @@ static uint32_t granted_take(struct engine *engine, struct directory_entry *entr
 
 /* ---- serving ---- */
 
+static void hand_over(struct engine *engine, struct directory_entry *entry, struct page_id page,
+		      struct node_id to);
+
 /* Hands out a request that is in no list; the bytes are in the frame of `source`. */
 static void grant(struct engine *engine, struct directory_entry *entry, uint32_t link,
 		  struct node_id source)
@@ -138,11 +143,17 @@ static void grant(struct engine *engine, struct directory_entry *entry, uint32_t
 	struct request *request = request_at(engine, link);
 
 	request->next = entry->granted;
+	request->held = bitset_test(holders_of(entry), request->node.value);
 	entry->granted = link;
 	bitset_set(holders_of(entry), request->node.value);
 	if (request->write)
 		entry->state = DIRECTORY_WRITE_GRANTED;
 	emit_grant(engine, request->node, request->write, request->page, source, entry->version);
+	if (MUTANT(FORGETFUL_OWNER) && request->write && home_moves(engine, request->page) &&
+	    !node_equal(request->node, engine->config.self)) {
+		granted_take(engine, entry, request->node);
+		hand_over(engine, entry, request->page, request->node);
+	}
 }
 
 static void grant_next(struct engine *engine, struct directory_entry *entry)
@@ -195,7 +206,7 @@ static void serve_write(struct engine *engine, struct directory_entry *entry, st
 	     node = bitset_next(holders, engine->set_words, node + 1)) {
 		if (node != writer.value)
 			emit_run(engine, node_id((unsigned int)node), MSG_INVALIDATE, page,
-				 node_id(0));
+				 home_moves(engine, page) ? writer : node_id(0));
 	}
 }
 
@@ -228,12 +239,46 @@ static void refuse_all(struct engine *engine, struct directory_entry *entry, str
 	}
 }
 
+/* One that moves may have left. */
+static bool manages(const struct engine *engine, struct page_id page)
+{
+	return !home_moves(engine, page) || home_here(engine, page);
+}
+
+/*
+ * Row "stale": is the request of a node that has got the page meanwhile? Only managers that move
+ * can be asked twice for the same thing.
+ */
+static bool stale(struct engine *engine, struct directory_entry *entry, struct page_id page)
+{
+	const struct request *request = request_at(engine, entry->waiting_head);
+
+	if (!home_moves(engine, page))
+		return false;
+	if (node_equal(request->node, engine->config.self))
+		return !page_asked(engine, page, request->write);
+	return !request->write && bitset_test(holders_of(entry), request->node.value);
+}
+
+static void drop_stale(struct engine *engine, struct directory_entry *entry, struct page_id page)
+{
+	while (entry->waiting_head != 0 && stale(engine, entry, page))
+		request_release(engine, waiting_pop(engine, entry));
+}
+
 static void mend(struct engine *engine, struct directory_entry *entry);
+static void mend_elsewhere(struct engine *engine, struct directory_entry *entry,
+			   struct page_id page);
 static bool owner_awaited(const struct engine *engine, const struct directory_entry *entry);
 
 /* Serves what can be served now. Called after every change to the entry. */
 static void pump(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
+	if (!manages(engine, page)) {
+		if (engine->any_down)
+			mend_elsewhere(engine, entry, page);
+		return;
+	}
 	if (engine->any_down) {
 		mend(engine, entry);
 		if (owner_awaited(engine, entry))
@@ -246,6 +291,9 @@ static void pump(struct engine *engine, struct directory_entry *entry, struct pa
 			refuse_all(engine, entry, page);
 			return;
 		}
+		drop_stale(engine, entry, page);
+		if (entry->waiting_head == 0)
+			return;
 		if (!request_at(engine, entry->waiting_head)->write) {
 			if (!serve_read(engine, entry, page))
 				return;
@@ -259,38 +307,303 @@ static void pump(struct engine *engine, struct directory_entry *entry, struct pa
 
 /* ---- messages ---- */
 
-int directory_request(struct engine *engine, struct node_id from, const struct message_run *run,
-		      bool write)
+static void take(struct engine *engine, const struct message_request *request, struct page_id page,
+		 bool write)
 {
-	uint32_t room = engine->request_limit - engine->request_count;
+	struct directory_entry *entry = entry_of(engine, page);
+	uint32_t link = request_new(engine);
 
-	if (run->page_count > room)
+	*request_at(engine, link) = (struct request){
+		.page = page,
+		.node = node_id(request->node),
+		.write = write,
+		.hops = request->hops,
+		.tag = request->tag,
+	};
+	waiting_push(engine, entry, link);
+	pump(engine, entry, page);
+}
+
+int directory_request(struct engine *engine, struct node_id from,
+		      const struct message_request *request, bool write)
+{
+	(void)from;
+	if (request->page_count > engine->request_limit - engine->request_count)
 		return -EPROTO; /* the peer asks for more than it agreed to */
-	for (uint32_t i = 0; i < run->page_count; i++) {
-		struct page_id page = page_id(run->page + i);
-		struct directory_entry *entry = entry_of(engine, page);
+	for (uint32_t i = 0; i < request->page_count; i++)
+		take(engine, request, page_id(request->page + i), write);
+	return 0;
+}
+
+/* Row "asked twice": a request that waits already has a new name from now on. */
+static bool renewed(struct engine *engine, struct directory_entry *entry,
+		    const struct message_request *request, bool write)
+{
+	uint32_t link = entry->waiting_head;
+
+	for (; link != 0; link = request_at(engine, link)->next) {
+		struct request *old = request_at(engine, link);
+
+		if (old->node.value == request->node && old->write == write) {
+			old->tag = request->tag;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool directory_take(struct engine *engine, const struct message_request *request,
+		    struct page_id page, bool write)
+{
+	struct directory_entry *entry = entry_of(engine, page);
+	bool twice = engine->any_down || engine->config.manager == MANAGER_BROADCAST;
+
+	if (twice && renewed(engine, entry, request, write))
+		return true;
+	if (engine->request_count == engine->request_limit)
+		return false;
+	if (write && request->hops > engine->stats.hops_max)
+		engine->stats.hops_max = request->hops;
+	take(engine, request, page, write);
+	return true;
+}
+
+/* ---- managers that move: handing over ---- */
+
+static void emit_queue(struct engine *engine, struct node_id to, struct message *message)
+{
+	if (message->queue.request_count > 0) {
+		message->bytes = (uint16_t)message_bytes(message);
+		emit_send(engine, to, message);
+	}
+	message->queue.request_count = 0;
+}
+
+/*
+ * Sends the requests that wait to the new manager, who serves them before its own. Returns the last
+ * one that is to write, as the one who will be manager last; if there is none, the new manager.
+ */
+static struct node_id hand_queue(struct engine *engine, struct directory_entry *entry,
+				 struct page_id page, struct node_id to)
+{
+	struct message message = { .kind = MSG_QUEUE, .queue.page = page.value };
+	struct node_id last = to;
+
+	while (entry->waiting_head != 0) {
+		uint32_t link = waiting_pop(engine, entry);
+		struct request request = *request_at(engine, link);
+		uint16_t index = message.queue.request_count;
+
+		request_release(engine, link);
+		if (node_equal(request.node, to) || MUTANT(QUEUE_KEPT))
+			continue; /* it has been served */
+		if (request.write && !node_equal(request.node, engine->config.self))
+			last = request.node;
+		message.queue.requests[index].node = request.node.value;
+		message.queue.requests[index].hops = (request.hops + 1u) & 0x7fffu;
+		message.queue.requests[index].write = request.write;
+		message.queue.requests[index].tag = request.tag;
+		if (++message.queue.request_count == HANDED_MAX)
+			emit_queue(engine, to, &message);
+	}
+	emit_queue(engine, to, &message);
+	return last;
+}
+
+/* Row "hand over": the new owner has confirmed, and becomes the manager. */
+static void hand_over(struct engine *engine, struct directory_entry *entry, struct page_id page,
+		      struct node_id to)
+{
+	struct page_entry *own = &engine->pages[page.value];
+	struct node_id last = hand_queue(engine, entry, page, to);
+	uint64_t version = entry->version + 1;
+
+	ASSERT(entry->granted == 0 && entry->waiting_head == 0);
+	emit_run(engine, to, MSG_HANDOVER, page, node_id(0));
+	bitset_zero(holders_of(entry), engine->set_words);
+	*entry = (struct directory_entry){
+		.version = version & VERSION_NONE,
+		.owner = (uint16_t)(to.value + 1u),
+	};
+	own->hint = last.value + 1u;
+	own->turned = !node_equal(last, to);
+	engine->stats.handovers++;
+}
+
+/* This node has the page for writing, and is its manager now. */
+static void become_manager(struct engine *engine, struct page_id page)
+{
+	struct directory_entry *entry = entry_of(engine, page);
+	struct page_entry *own = &engine->pages[page.value];
+
+	entry->version = own->version;
+	entry->owner = 0;
+	entry->spare = 0;
+	entry->state = DIRECTORY_QUIET;
+	entry->flags = DIRECTORY_EXCLUSIVE;
+	bitset_zero(holders_of(entry), engine->set_words);
+	bitset_set(holders_of(entry), engine->config.self.value);
+	own->hint = engine->config.self.value + 1u;
+	own->turned = 0;
+	own->peer = 0;
+	while (entry->granted != 0) { /* what was handed over comes before what came by itself */
+		uint32_t link = entry->granted;
+
+		entry->granted = request_at(engine, link)->next;
+		waiting_push_front(engine, entry, link);
+	}
+	pump(engine, entry, page);
+}
+
+/* Row "inherited". */
+void directory_settle(struct engine *engine, struct page_id page)
+{
+	if (home_coming(engine, page) &&
+	    (MUTANT(HASTY_HANDOVER) ||
+	     engine_down(engine, node_id(engine->pages[page.value].peer - 1u))))
+		become_manager(engine, page);
+}
+
+static bool awaits_handover(const struct engine *engine, struct page_id page, struct node_id from)
+{
+	return home_coming(engine, page) && engine->pages[page.value].peer == from.value + 1u;
+}
+
+/* Row "queue". */
+int directory_queue(struct engine *engine, struct node_id from, const struct message_queue *queue)
+{
+	struct page_id page = page_id(queue->page);
+	struct directory_entry *entry = entry_of(engine, page);
+
+	if (!awaits_handover(engine, page, from) && !MUTANT(HASTY_HANDOVER))
+		return -EPROTO;
+	for (uint32_t i = 0; i < queue->request_count; i++) {
+		struct node_id node = node_id(queue->requests[i].node);
+		uint32_t tag = (uint32_t)queue->requests[i].tag;
+
+		if (engine_down(engine, node))
+			continue;
+		if (engine->request_count == engine->request_limit || MUTANT(HASTY_HANDOVER)) {
+			emit_absent(engine, node, page, tag, directory_known(engine, page));
+			continue;
+		}
 		uint32_t link = request_new(engine);
 
 		*request_at(engine, link) = (struct request){
 			.page = page,
-			.node = from,
-			.write = write,
+			.node = node,
+			.write = queue->requests[i].write,
+			.hops = queue->requests[i].hops,
+			.tag = tag,
+			.next = entry->granted,
 		};
-		waiting_push(engine, entry, link);
-		pump(engine, entry, page);
+		entry->granted = link;
 	}
 	return 0;
 }
+
+/* Row "handed over". */
+int directory_handover(struct engine *engine, struct node_id from, const struct message_run *run)
+{
+	for (uint32_t i = 0; i < run->page_count; i++) {
+		struct page_id page = page_id(run->page + i);
+
+		if (MUTANT(HASTY_HANDOVER))
+			continue;
+		if (!awaits_handover(engine, page, from))
+			return -EPROTO;
+		become_manager(engine, page);
+	}
+	return 0;
+}
+
+void directory_send_back(struct engine *engine, struct page_id page)
+{
+	struct directory_entry *entry = entry_of(engine, page);
+
+	if (home_here(engine, page) || home_coming(engine, page))
+		return;
+	while (entry->waiting_head != 0) {
+		uint32_t link = waiting_pop(engine, entry);
+		struct request request = *request_at(engine, link);
+
+		request_release(engine, link);
+		emit_absent(engine, request.node, page, request.tag, directory_known(engine, page));
+	}
+}
+
+/* ---- managers that move: who was it last ---- */
+
+void directory_note(struct engine *engine, struct page_id page, struct message_known known)
+{
+	struct directory_entry *entry = entry_of(engine, page);
+
+	if (known.node == 0 || known.node - 1u == engine->config.self.value ||
+	    home_here(engine, page) || home_coming(engine, page))
+		return;
+	if (entry->owner != 0 && known.version <= entry->version)
+		return;
+	entry->owner = (uint16_t)known.node;
+	entry->version = known.version;
+}
+
+struct message_known directory_known(const struct engine *engine, struct page_id page)
+{
+	const struct directory_entry *entry = entry_of(engine, page);
+	uint16_t home = engine_home(engine, page);
+
+	if (entry->owner != 0)
+		return (struct message_known){ .version = entry->version, .node = entry->owner };
+	return (struct message_known){ .node = home == HOME_UNKNOWN ? 0 : home + 1u };
+}
+
+void directory_census(struct engine *engine, struct page_id page)
+{
+	if (!home_here(engine, page) && !home_coming(engine, page))
+		bitset_zero(holders_of(entry_of(engine, page)), engine->set_words);
+}
+
+void directory_census_holder(struct engine *engine, struct page_id page, struct node_id holder)
+{
+	if (!home_here(engine, page) && !home_coming(engine, page))
+		bitset_set(holders_of(entry_of(engine, page)), holder.value);
+}
+
+void directory_recover(struct engine *engine, struct page_id page, uint64_t version,
+		       struct node_id lost)
+{
+	struct directory_entry *entry = entry_of(engine, page);
+	size_t holder = bitset_next(holders_of(entry), engine->set_words, 0);
+
+	entry->owner = (uint16_t)(lost.value + 1u);
+	if (holder == BITSET_NONE) {
+		entry->flags = DIRECTORY_LOST;
+	} else {
+		entry->owner = (uint16_t)(holder + 1u);
+		entry->version = version & VERSION_NONE;
+	}
+	engine->pages[page.value].hint = engine->config.self.value + 1u;
+	pump(engine, entry, page);
+}
+
+/* ---- messages: answers to grants and recalls ---- */
 
 /* Row "confirm". */
 static int confirmed(struct engine *engine, struct node_id from, struct page_id page)
 {
 	struct directory_entry *entry = entry_of(engine, page);
-	uint32_t link = granted_take(engine, entry, from);
+	uint32_t link = manages(engine, page) ? granted_take(engine, entry, from) : 0;
 
 	if (link == 0)
 		return -EPROTO;
-	if (request_at(engine, link)->write) {
+	bool write = request_at(engine, link)->write;
+
+	request_release(engine, link);
+	if (write && home_moves(engine, page) && !node_equal(from, engine->config.self)) {
+		hand_over(engine, entry, page, from);
+		return 0;
+	}
+	if (write) {
 		ASSERT(entry->state == DIRECTORY_WRITE_GRANTED);
 		entry->owner = (uint16_t)(from.value + 1u);
 		entry->version += !MUTANT(NO_VERSION);
@@ -298,7 +611,6 @@ static int confirmed(struct engine *engine, struct node_id from, struct page_id 
 		entry->state = DIRECTORY_QUIET;
 		set_flag(entry, DIRECTORY_EXCLUSIVE, true);
 	}
-	request_release(engine, link);
 	pump(engine, entry, page);
 	return 0;
 }
@@ -307,6 +619,34 @@ int directory_confirmed(struct engine *engine, struct node_id from, const struct
 {
 	for (uint32_t i = 0; i < run->page_count; i++) {
 		int error = confirmed(engine, from, page_id(run->page + i));
+
+		if (error != 0)
+			return error;
+	}
+	return 0;
+}
+
+/* Row "decline": the grant was for a request that is served already. */
+static int declined(struct engine *engine, struct node_id from, struct page_id page)
+{
+	struct directory_entry *entry = entry_of(engine, page);
+	uint32_t link = manages(engine, page) ? granted_take(engine, entry, from) : 0;
+
+	if (link == 0)
+		return -EPROTO;
+	if (!request_at(engine, link)->held)
+		bitset_clear(holders_of(entry), from.value);
+	if (request_at(engine, link)->write)
+		entry->state = DIRECTORY_QUIET;
+	request_release(engine, link);
+	pump(engine, entry, page);
+	return 0;
+}
+
+int directory_declined(struct engine *engine, struct node_id from, const struct message_run *run)
+{
+	for (uint32_t i = 0; i < run->page_count; i++) {
+		int error = declined(engine, from, page_id(run->page + i));
 
 		if (error != 0)
 			return error;
@@ -382,7 +722,7 @@ static int fetch_failed(struct engine *engine, struct node_id from, struct page_
 			struct node_id failed)
 {
 	struct directory_entry *entry = entry_of(engine, page);
-	uint32_t link = granted_take(engine, entry, from);
+	uint32_t link = manages(engine, page) ? granted_take(engine, entry, from) : 0;
 
 	if (link == 0)
 		return -EPROTO;
@@ -485,8 +825,8 @@ static void replace_owner(struct engine *engine, struct directory_entry *entry)
 {
 	size_t heir = confirmed_holder(engine, entry, 0);
 
-	/* Until somebody has written it a page is this node's own. */
-	ASSERT(entry->owner != 0 && entry->version != 0);
+	/* A page is this node's own until another has written it, or is found to have it. */
+	ASSERT(entry->owner != 0);
 	if (heir != BITSET_NONE) {
 		entry->owner = (uint16_t)(heir + 1);
 	} else if (entry->spare != 0) {
@@ -541,6 +881,14 @@ static void mend(struct engine *engine, struct directory_entry *entry)
 		replace_owner(engine, entry);
 }
 
+/* The same where this node is not the manager (yet): only requests can wait here. */
+static void mend_elsewhere(struct engine *engine, struct directory_entry *entry,
+			   struct page_id page)
+{
+	mend_requests(engine, entry);
+	directory_send_back(engine, page);
+}
+
 void directory_peer_down(struct engine *engine, struct node_id peer)
 {
 	(void)peer; /* engine->down has it, and may have others */
@@ -560,6 +908,7 @@ void directory_repair(struct engine *engine)
 		struct page_id page = page_id(engine->repair_page++);
 		struct directory_entry *entry = entry_of(engine, page);
 
+		directory_settle(engine, page);
 		if (entry->owner != 0 || entry->granted != 0 || entry->waiting_head != 0 ||
 		    !bitset_empty(holders_of(entry), engine->set_words))
 			pump(engine, entry, page);
@@ -572,10 +921,8 @@ bool engine_directory_view(const struct engine *engine, struct page_id page,
 			   struct directory_view *view)
 {
 	struct directory_entry *entry = entry_of(engine, page);
-	uint16_t manager =
-		engine->config.manager == MANAGER_CENTRAL ? 0 : engine_home(engine, page);
 
-	if (manager != engine->config.self.value)
+	if (engine_hint(engine, page) != engine->config.self.value)
 		return false;
 	*view = (struct directory_view){
 		.owner = owner_of(engine, entry),

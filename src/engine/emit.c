@@ -94,6 +94,56 @@ void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind
 	message->bytes = (uint16_t)message_bytes(message);
 }
 
+static bool request_joins(const struct message *message, enum message_kind kind,
+			  struct page_id page, const struct message_request *like)
+{
+	if (message == NULL || message->kind != kind || message->request.page_count == RUN_MAX)
+		return false;
+	const struct message_request *last = &message->request;
+
+	return last->page + last->page_count == page.value && last->node == like->node &&
+	       last->tag == like->tag && last->home == like->home && last->hops == like->hops &&
+	       last->flags == like->flags;
+}
+
+/* A request for `page`, in all else like `like`. */
+void emit_request(struct engine *engine, struct node_id peer, enum message_kind kind,
+		  struct page_id page, const struct message_request *like)
+{
+	struct message *message = latest(engine, peer);
+
+	if (request_joins(message, kind, page, like)) {
+		message->request.page_count++;
+		return;
+	}
+	message = place(engine, peer);
+	if (message == NULL)
+		return;
+	*message = (struct message){ .kind = (uint16_t)kind, .request = *like };
+	message->request.page = page.value;
+	message->request.page_count = 1;
+	message->bytes = (uint16_t)message_bytes(message);
+}
+
+void emit_absent(struct engine *engine, struct node_id peer, struct page_id page, uint32_t tag,
+		 struct message_known known)
+{
+	struct message *message = latest(engine, peer);
+
+	if (message == NULL || message->kind != MSG_ABSENT || message->absent.tag != tag ||
+	    message->absent.page_count == ABSENT_MAX ||
+	    message->absent.page + message->absent.page_count != page.value) {
+		message = place(engine, peer);
+		if (message == NULL)
+			return;
+		*message = (struct message){ .kind = MSG_ABSENT };
+		message->absent.page = page.value;
+		message->absent.tag = tag;
+	}
+	message->absent.known[message->absent.page_count++] = known;
+	message->bytes = (uint16_t)message_bytes(message);
+}
+
 static bool delta_fits(uint64_t base, uint64_t version)
 {
 	int64_t delta = (int64_t)(version - base);
@@ -133,7 +183,7 @@ static struct command *latest_page(struct engine *engine, enum command_kind kind
 	for (uint32_t back = 1; back <= JOIN_DISTANCE && back <= engine->out->count; back++) {
 		struct command *command = &engine->out->list[engine->out->count - back];
 		bool said = command->kind == CMD_SEND || command->kind == CMD_COMPLETE ||
-			    command->kind == CMD_FREE;
+			    command->kind == CMD_FREE || command->kind == CMD_LOSE;
 
 		if (MUTANT(OVERTAKING) ? command->kind == kind
 				       : !said && (command->kind == CMD_READ) == (kind == CMD_READ))
@@ -155,6 +205,11 @@ void emit_page(struct engine *engine, enum command_kind kind, struct page_id pag
 	command = append(engine, kind, peer);
 
 	command->run = (struct run){ page, 1 };
+}
+
+void emit_lose(struct engine *engine, struct node_id peer)
+{
+	append(engine, CMD_LOSE, peer);
 }
 
 void emit_complete(struct engine *engine, struct token token, int status, uint64_t value)

@@ -20,9 +20,23 @@ static bool config_valid(const struct engine_config *config)
 	return config->node_count >= 1 && config->node_count <= NODES_MAX &&
 	       config->self.value < config->node_count && config->page_limit >= UNIT_PAGES &&
 	       config->page_limit <= SPACE_PAGES_MAX && config->page_limit % UNIT_PAGES == 0 &&
-	       (config->manager == MANAGER_FIXED || config->manager == MANAGER_CENTRAL) &&
+	       config->manager >= MANAGER_FIXED && config->manager <= MANAGER_DYNAMIC &&
 	       config->page_requests >= UNIT_PAGES && config->calls >= 2 &&
 	       config->calls <= LOOP_MAX / 2 && config->hold_ns <= UINT64_C(1000000000);
+}
+
+static bool moves(const struct engine_config *config)
+{
+	return config->manager == MANAGER_BROADCAST || config->manager == MANAGER_DYNAMIC;
+}
+
+/*
+ * Every node's requests could wait at one node. A manager that moves may be asked for a page more
+ * than once: what has no room then is sent back.
+ */
+static uint32_t request_limit(const struct engine_config *config)
+{
+	return config->node_count * config->page_requests * (moves(config) ? 2u : 1u);
 }
 
 /*
@@ -34,20 +48,20 @@ static size_t lay_out(struct engine *engine, unsigned char *base,
 {
 	size_t used = aligned(sizeof(struct engine));
 	size_t units = config->page_limit / UNIT_PAGES;
-	size_t requests = (size_t)config->node_count * config->page_requests;
-	size_t at[8];
-	const size_t bytes[8] = {
+	size_t at[9];
+	const size_t bytes[9] = {
 		LOOP_MAX * sizeof(struct message),
 		config->page_limit * sizeof(struct page_entry),
 		DEFERRALS_MAX * sizeof(struct deferral),
 		config->page_limit * directory_stride(config),
-		requests * sizeof(struct request),
+		request_limit(config) * sizeof(struct request),
 		units * sizeof(struct unit_entry),
 		config->calls * sizeof(struct call),
+		moves(config) ? config->page_limit * sizeof(struct seek) : 0,
 		sync_bytes(config),
 	};
 
-	for (unsigned int i = 0; i < 8; i++) {
+	for (unsigned int i = 0; i < 9; i++) {
 		at[i] = used;
 		used += aligned(bytes[i]);
 	}
@@ -59,7 +73,8 @@ static size_t lay_out(struct engine *engine, unsigned char *base,
 		engine->requests = (void *)(base + at[4]);
 		engine->units = (void *)(base + at[5]);
 		engine->calls = (void *)(base + at[6]);
-		sync_init(engine, base + at[7]);
+		engine->seeks = moves(config) ? (void *)(base + at[7]) : NULL;
+		sync_init(engine, base + at[8]);
 		heap_init(engine, base + used);
 	}
 	return used + aligned(heap_bytes(config));
@@ -78,13 +93,19 @@ struct engine *engine_init(void *memory, const struct engine_config *config)
 	engine->config = *config;
 	engine->set_words = (unsigned int)bitset_words(config->node_count);
 	engine->directory_stride = directory_stride(config);
-	engine->request_limit = config->node_count * config->page_requests;
+	engine->request_limit = request_limit(config);
 	engine->unit_limit = config->page_limit / UNIT_PAGES;
 	lay_out(engine, memory, config);
 	return engine;
 }
 
 /* ---- messages ---- */
+
+/* Where managers move, each handler looks for itself who may say what. */
+static bool run_moves(const struct engine *engine, const struct message *message)
+{
+	return home_moves(engine, page_id(message->run.page));
+}
 
 /* A run spans two units at most, so its ends speak for all of it. */
 static bool run_managed(struct engine *engine, const struct message_run *run)
@@ -93,19 +114,26 @@ static bool run_managed(struct engine *engine, const struct message_run *run)
 	       home_adopt(engine, page_id(run->page + run->page_count - 1u));
 }
 
+static int take_request(struct engine *engine, struct node_id from, const struct message *message)
+{
+	const struct message_request *request = &message->request;
+
+	/* It begins with the same two fields as a run. */
+	if (run_moves(engine, message))
+		return locate_request(engine, from, message);
+	if (!run_managed(engine, &message->run) || request->node != from.value)
+		return -EPROTO;
+	home_touched(engine, page_id(request->page), from);
+	home_touched(engine, page_id(request->page + request->page_count - 1u), from);
+	return directory_request(engine, from, request, message->kind == MSG_WRITE_REQUEST);
+}
+
 static int take_manager_message(struct engine *engine, struct node_id from,
 				const struct message *message)
 {
-	if (!run_managed(engine, &message->run))
+	if (!run_moves(engine, message) && !run_managed(engine, &message->run))
 		return -EPROTO;
 	switch ((int)message->kind) {
-	case MSG_READ_REQUEST:
-	case MSG_WRITE_REQUEST:
-		home_touched(engine, page_id(message->run.page), from);
-		home_touched(engine, page_id(message->run.page + message->run.page_count - 1u),
-			     from);
-		return directory_request(engine, from, &message->run,
-					 message->kind == MSG_WRITE_REQUEST);
 	case MSG_CONFIRM:
 		return directory_confirmed(engine, from, &message->run);
 	case MSG_FETCH_FAILED:
@@ -132,7 +160,8 @@ static int take_holder_message(struct engine *engine, struct node_id from,
 			       const struct message *message)
 {
 	/* A grant begins with the same two fields as a run. */
-	if (!run_manager_is(engine, message->run.page, message->run.page_count, from))
+	if (!run_moves(engine, message) &&
+	    !run_manager_is(engine, message->run.page, message->run.page_count, from))
 		return -EPROTO;
 	switch ((int)message->kind) {
 	case MSG_READ_GRANT:
@@ -148,11 +177,45 @@ static int take_holder_message(struct engine *engine, struct node_id from,
 	return -EPROTO;
 }
 
+/* About managers that move. */
+static int take_moving_message(struct engine *engine, struct node_id from,
+			       const struct message *message)
+{
+	if (!engine_moves(engine))
+		return -EPROTO;
+	switch ((int)message->kind) {
+	case MSG_QUEUE:
+		return directory_queue(engine, from, &message->queue);
+	case MSG_HANDOVER:
+		return directory_handover(engine, from, &message->run);
+	case MSG_DECLINE:
+		return directory_declined(engine, from, &message->run);
+	case MSG_ABSENT:
+		return locate_absent(engine, from, &message->absent);
+	case MSG_SEEK:
+		return recover_seek(engine, from, &message->request);
+	case MSG_TOLD:
+		return recover_told(engine, from, &message->told);
+	case MSG_HEARD:
+		return recover_heard(engine, from, &message->run);
+	}
+	return -EPROTO;
+}
+
 static int take_message(struct engine *engine, struct node_id from, const struct message *message)
 {
 	switch ((enum message_kind)message->kind) {
 	case MSG_READ_REQUEST:
 	case MSG_WRITE_REQUEST:
+		return take_request(engine, from, message);
+	case MSG_QUEUE:
+	case MSG_HANDOVER:
+	case MSG_DECLINE:
+	case MSG_ABSENT:
+	case MSG_SEEK:
+	case MSG_TOLD:
+	case MSG_HEARD:
+		return take_moving_message(engine, from, message);
 	case MSG_CONFIRM:
 	case MSG_FETCH_FAILED:
 	case MSG_INVALIDATED:
@@ -223,6 +286,7 @@ static void peer_down(struct engine *engine, struct node_id peer)
 	sync_peer_down(engine, peer);
 	page_peer_down(engine, peer);
 	directory_peer_down(engine, peer);
+	recover_peer_down(engine, peer);
 }
 
 static void region_opened(struct engine *engine, const struct event *event)
@@ -257,20 +321,13 @@ static int take_event(struct engine *engine, const struct event *event)
 	case EV_TIMER:
 		page_timer(engine);
 		directory_repair(engine);
+		locate_timer(engine);
 		return 0;
 	case EV_REGION:
 		region_opened(engine, event);
 		return 0;
 	case EV_HOME:
 		return home_event(engine, event);
-	case EV_PIN:
-		return pin_event(engine, event);
-	case EV_PIN_CANCEL:
-		pin_cancel(engine, event);
-		return 0;
-	case EV_UNPIN:
-		pin_release(engine, event);
-		return 0;
 	case EV_SYNC:
 		return sync_event(engine, event);
 	case EV_COLLECT:
@@ -287,9 +344,11 @@ int engine_step(struct engine *engine, const struct event *event, struct command
 {
 	engine->now_ns = event->now_ns;
 	engine->out = commands;
+	engine->tag_used = false;
 	int error = take_event(engine, event);
 
 	drain_loop(engine);
+	locate_flush(engine);
 	engine->out = NULL;
 	return error;
 }
@@ -300,7 +359,10 @@ uint64_t engine_timer_ns(const struct engine *engine)
 {
 	if (directory_repairing(engine))
 		return 0;
-	return page_timer_ns(engine);
+	uint64_t page_ns = page_timer_ns(engine);
+	uint64_t locate_ns = locate_timer_ns(engine);
+
+	return page_ns < locate_ns ? page_ns : locate_ns;
 }
 
 bool engine_quiet(const struct engine *engine)
@@ -308,7 +370,7 @@ bool engine_quiet(const struct engine *engine)
 	return engine->pending_count == 0 && engine->deferral_count == 0 &&
 	       engine->pager_count == 0 && engine->request_count == 0 && engine->call_count == 0 &&
 	       engine->home_waiter_count == 0 && engine->collect.token.value == 0 &&
-	       !directory_repairing(engine) && sync_quiet(engine) && pin_quiet(engine);
+	       !directory_repairing(engine) && sync_quiet(engine);
 }
 
 bool engine_threads_waiting(const struct engine *engine)

@@ -20,6 +20,8 @@
 enum manager_kind {
 	MANAGER_FIXED = 1, /* a page's home manages it */
 	MANAGER_CENTRAL,   /* node 0 manages all pages */
+	MANAGER_BROADCAST, /* who owns a page manages it; requests go to all nodes */
+	MANAGER_DYNAMIC,   /* the same; requests follow hints (probable owners) */
 };
 
 struct engine_config {
@@ -51,9 +53,6 @@ enum event_kind {
 	EV_TIMER,	 /* the time engine_timer_ns() named has come */
 	EV_REGION,	 /* region: pages came into use, on all nodes */
 	EV_HOME,	 /* home, token: where is a page's home? */
-	EV_PIN,		 /* pin, token: have the page here, and keep it */
-	EV_PIN_CANCEL,	 /* token: of an EV_PIN that is not waited for any more */
-	EV_UNPIN,	 /* pin: of a page that is pinned so */
 	EV_SYNC,	 /* sync, token */
 	EV_COLLECT,	 /* collect, token */
 	EV_HEAP_ALLOC,	 /* heap, token: units wanted */
@@ -93,10 +92,6 @@ struct event {
 		} region;
 		struct page_id home;
 		struct {
-			struct page_id page;
-			bool write;
-		} pin;
-		struct {
 			uint64_t name;
 			enum sync_kind kind;
 			enum sync_op op;
@@ -135,6 +130,7 @@ enum command_kind {
 	CMD_DOWNGRADE,	/* run: from writing to reading; EV_PAGER_DONE when done */
 	CMD_FAIL,	/* run, peer: cannot be had, because peer is lost */
 	CMD_COMPLETE,	/* token, status, value, data: a call is over */
+	CMD_LOSE,	/* peer: others have lost it; to be treated as lost here too */
 	CMD_FREE, /* offset, size_class: a block of this node's superblocks was freed elsewhere */
 };
 
@@ -159,9 +155,6 @@ struct command {
 	};
 };
 
-/* Pages of one node that may be pinned at a time. */
-#define PINNED_MAX 4096u
-
 /* Commands of one step at most: a run of writes, each to a page that every node reads. */
 #define COMMANDS_MAX (RUN_MAX * NODES_MAX * 4u)
 
@@ -183,6 +176,12 @@ struct engine_stats {
 	uint64_t downgrades;
 	uint64_t sync_calls;
 	uint64_t heap_units;
+	/* Managers that move. */
+	uint64_t requests_passed; /* of others, sent on */
+	uint64_t hops_max;	  /* of a request for writing that this node has served */
+	uint64_t rounds;	  /* pages asked for of all nodes */
+	uint64_t handovers;	  /* pages whose manager this node was */
+	uint64_t declines;	  /* grants that were not waited for */
 };
 
 struct engine;
@@ -213,9 +212,6 @@ bool engine_quiet(const struct engine *engine);
 
 const struct engine_stats *engine_stats(const struct engine *engine);
 
-/* Is the page pinned for writing, or for reading, as `write` says? */
-bool engine_pinned(struct engine *engine, struct page_id page, bool write);
-
 /* ---- for checks: what the engine believes ---- */
 
 enum page_state engine_page_state(const struct engine *engine, struct page_id page);
@@ -233,6 +229,9 @@ struct directory_view {
 /* False when this node does not manage the page. */
 bool engine_directory_view(const struct engine *engine, struct page_id page,
 			   struct directory_view *view);
+
+/* Who manages the page as far as this node knows; HOME_UNKNOWN otherwise. */
+uint16_t engine_hint(const struct engine *engine, struct page_id page);
 
 /* The home of the page as far as this node knows; HOME_UNKNOWN otherwise. */
 uint16_t engine_home(const struct engine *engine, struct page_id page);

@@ -57,10 +57,36 @@ static void ask(struct engine *engine, uint64_t unit, bool claim)
 	emit_send(engine, node_id(0), &message);
 }
 
+bool home_moves(const struct engine *engine, struct page_id page)
+{
+	(void)page;
+	return engine_moves(engine);
+}
+
+bool home_here(const struct engine *engine, struct page_id page)
+{
+	struct node_id manager;
+
+	return home_moves(engine, page) && home_known(engine, page, &manager) &&
+	       node_equal(manager, engine->config.self);
+}
+
+bool home_coming(const struct engine *engine, struct page_id page)
+{
+	const struct page_entry *entry = &engine->pages[page.value];
+
+	return home_moves(engine, page) && entry->state == PAGE_WRITE && entry->peer != 0;
+}
+
 bool home_known(const struct engine *engine, struct page_id page, struct node_id *manager)
 {
 	const struct unit_entry *entry = &engine->units[page_unit(page)];
+	uint16_t hint = engine->pages[page.value].hint;
 
+	if (home_moves(engine, page) && hint != 0) {
+		*manager = node_id(hint - 1u);
+		return true;
+	}
 	if (engine->config.manager == MANAGER_CENTRAL) {
 		*manager = node_id(0);
 		return true;
@@ -71,23 +97,29 @@ bool home_known(const struct engine *engine, struct page_id page, struct node_id
 	return true;
 }
 
-bool home_adopt(struct engine *engine, struct page_id page)
+void home_learn(struct engine *engine, struct page_id page, uint16_t home)
 {
 	struct unit_entry *entry = &engine->units[page_unit(page)];
-	struct node_id manager;
 
-	if (home_known(engine, page, &manager))
-		return node_equal(manager, engine->config.self);
-	if (engine->config.self.value == 0)
-		return false; /* what node 0 has not decided, nobody can know */
-	entry->home = (uint16_t)(engine->config.self.value + 1u);
+	/* What node 0 has not decided, nobody can know. */
+	if (home == 0 || entry->home != 0 || engine->config.self.value == 0)
+		return;
+	entry->home = home;
 	if (entry->queried && !MUTANT(DEAF_HOME)) {
 		/* The pages that wait for node 0's answer have it now; node 0 may be lost by then.
 		 */
 		entry->queried = 0;
 		page_home_known(engine, page_unit(page));
 	}
-	return true;
+}
+
+bool home_adopt(struct engine *engine, struct page_id page)
+{
+	struct node_id manager;
+
+	if (!home_known(engine, page, &manager))
+		home_learn(engine, page, (uint16_t)(engine->config.self.value + 1u));
+	return home_known(engine, page, &manager) && node_equal(manager, engine->config.self);
 }
 
 bool home_manager(struct engine *engine, struct page_id page, struct node_id *manager)
@@ -95,7 +127,7 @@ bool home_manager(struct engine *engine, struct page_id page, struct node_id *ma
 	uint64_t unit = page_unit(page);
 	struct unit_entry *entry = &engine->units[unit];
 
-	if (engine->config.manager == MANAGER_FIXED && engine->config.self.value == 0)
+	if (engine->config.manager != MANAGER_CENTRAL && engine->config.self.value == 0)
 		decide(engine, unit, engine->config.self, true);
 	if (home_known(engine, page, manager))
 		return true;
@@ -205,6 +237,13 @@ int home_reply(struct engine *engine, struct node_id from, const struct message_
 			answer(engine, waiter);
 	}
 	return 0;
+}
+
+uint16_t engine_hint(const struct engine *engine, struct page_id page)
+{
+	struct node_id manager;
+
+	return home_known(engine, page, &manager) ? manager.value : HOME_UNKNOWN;
 }
 
 uint16_t engine_home(const struct engine *engine, struct page_id page)

@@ -6,7 +6,8 @@
  *   emit.c       commands; adjacent pages join into runs
  *   page.c       the holder's side: this node's pages (states, faults, invalidations, hold time)
  *   directory.c  the manager's side: who holds what, queues of requests
- *   pin.c        pages that are held for system calls and devices
+ *   locate.c     finding a manager that moves with the page: hints, rounds, trails
+ *   recover.c    when such a manager may be lost: a census, and another one in its place
  *   home.c       which node is home to which unit
  *   call.c       calls under way: request out, reply awaited
  *   sync.c       locks, semaphores, condition variables, barriers at their manager
@@ -40,15 +41,24 @@ enum page_pending {
 	PENDING_WRITE_FETCH,
 };
 
-#define VERSION_NONE UINT64_MAX /* the frame holds nothing of use */
+#define VERSION_NONE ((UINT64_C(1) << 48) - 1) /* the frame holds nothing of use */
 
 struct page_entry {
-	uint64_t version; /* of the bytes in this node's frame; fresh frames are zeros, version 0 */
+	/* Of the bytes in this node's frame; fresh frames are zeros, version 0. */
+	uint64_t version : 48;
+	/* A page whose manager moves: node id + 1 of who has it, as far as known; 0: the home. */
+	uint64_t hint : 16;
 	uint32_t held_until; /* low bits of microseconds, rounded up */
+	/*
+	 * Node id + 1, 0: none. While bytes are fetched, who granted them; while the pager is busy
+	 * with a recall, who asked for it; of a page held for writing, the old manager, whose
+	 * hand-over is still to come.
+	 */
+	uint16_t peer;
 	uint8_t state;	     /* enum page_state */
-	uint8_t pending;     /* enum page_pending */
-	uint8_t waited;	     /* 1: a thread has faulted on the page that is pending */
-	uint8_t zero;
+	uint8_t pending : 6; /* enum page_pending */
+	uint8_t waited : 1;  /* a thread has faulted on the page that is pending */
+	uint8_t turned : 1;  /* the hint was turned to a requester since this node asked */
 };
 
 static_assert(sizeof(struct page_entry) == 16, "one page costs 16 bytes");
@@ -75,6 +85,10 @@ enum directory_state {
 /*
  * One page at its manager. Followed in memory by the copy set: bit n says that node n may have the
  * page mapped, or has been granted it.
+ *
+ * Where managers move, an entry at another node than the manager has the requests that this node
+ * keeps until it is the manager (`waiting`; those that the old manager hands over come to `granted`
+ * first, last one first), and who was manager for certain at which version (`owner`, `version`).
  */
 struct directory_entry {
 	uint64_t version : 48;
@@ -98,8 +112,45 @@ struct request {
 	struct page_id page;
 	struct node_id node;
 	bool write;
+	bool held;     /* it had a copy already when it was granted */
 	uint8_t tries; /* other copies it was sent to */
+	uint16_t hops; /* nodes that sent it on */
+	uint32_t tag;  /* the requester's name for it */
 	uint32_t next; /* index + 1 */
+};
+
+/* ---- locate.c and recover.c: managers that move ---- */
+
+/* How a page that is asked for is looked for now. */
+enum seek_phase {
+	SEEK_NONE = 0,
+	SEEK_HINT,    /* along hints */
+	SEEK_ROUND,   /* of all nodes at once */
+	SEEK_TRAIL,   /* along certain knowledge */
+	SEEK_RECOVER, /* of the node that is to replace a lost manager */
+	SEEK_RETRY,   /* a round when the timer says so */
+};
+
+/* One page; used only where managers move. */
+struct seek {
+	uint32_t tag;	      /* of the request under way */
+	uint16_t missing;     /* answers that say "not here", until something else is tried */
+	uint8_t phase;	      /* enum seek_phase */
+	uint8_t census_flags; /* TOLD_..., of all answers */
+	/* A census that this node takes. Its copy set is put together in the directory entry. */
+	uint32_t census_tag;
+	uint16_t census_missing;
+	uint16_t census_losses; /* those known when it began */
+	uint64_t census_version;
+};
+
+/* Adjacent pages that are to be asked for of all nodes, when the step ends. */
+struct round {
+	struct page_id page;
+	uint32_t page_count; /* 0: none */
+	uint32_t tag;
+	uint16_t home; /* as in struct message_request */
+	bool write;
 };
 
 /* ---- home.c ---- */
@@ -121,38 +172,6 @@ struct home_waiter {
 };
 
 #define HOME_WAITERS_MAX 64u
-
-/* ---- pin.c ---- */
-
-struct pin {
-	struct page_id page;
-	uint32_t readers; /* pins of each kind */
-	uint32_t writers;
-	uint32_t next; /* index + 1: in the bucket, or free */
-	struct node_id manager;
-	bool recalled; /* a recall of `manager` is put off */
-	bool downgrade;
-};
-
-/* A thread that waits for its page. */
-struct pin_waiter {
-	struct token token;
-	struct page_id page;
-	bool write;
-};
-
-#define PIN_BUCKETS 1024u
-#define PIN_WAITERS_MAX 256u
-
-struct pin_state {
-	uint32_t buckets[PIN_BUCKETS]; /* index + 1 of pins */
-	struct pin pins[PINNED_MAX];
-	uint32_t free;
-	uint32_t fresh;
-	uint32_t recalled_count;
-	uint32_t waiter_count;
-	struct pin_waiter waiters[PIN_WAITERS_MAX];
-};
 
 /* ---- call.c ---- */
 
@@ -251,6 +270,22 @@ struct engine {
 	uint32_t request_fresh; /* never used from here on */
 	uint32_t request_count;
 
+	/* Managers that move. */
+	struct seek *seeks;
+	struct round round;
+	uint32_t tag; /* the latest given to a request */
+	uint32_t rumour_count;
+	uint64_t seek_page;   /* next page for another try ... */
+	uint64_t seek_end;    /* ... and where that stops; equal: none under way */
+	uint64_t retry_first; /* pages in SEEK_RETRY lie from here ... */
+	uint64_t retry_end;   /* ... to here; equal: none */
+	uint64_t retry_due_ns;
+	uint64_t rumoured[NODES_MAX / 64]; /* lost, others say; not heard of here */
+	uint16_t heard[NODES_MAX];	   /* losses that each node says it has heard of */
+	uint16_t loss_count;
+	bool tag_used; /* `tag` was given in the step under way */
+	bool seek_all; /* another try for all pages asked for, not only those in SEEK_RETRY */
+
 	struct unit_entry *units;
 	uint64_t unit_limit;
 	struct home_waiter home_waiters[HOME_WAITERS_MAX];
@@ -272,7 +307,6 @@ struct engine {
 
 	struct sync_state *sync;
 	struct heap_state *heap;
-	struct pin_state pin;
 };
 
 /* ---- emit.c ---- */
@@ -287,10 +321,15 @@ struct engine {
 void emit_send(struct engine *engine, struct node_id peer, const struct message *message);
 void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind,
 	      struct page_id page, struct node_id about);
+void emit_request(struct engine *engine, struct node_id peer, enum message_kind kind,
+		  struct page_id page, const struct message_request *like);
+void emit_absent(struct engine *engine, struct node_id peer, struct page_id page, uint32_t tag,
+		 struct message_known known);
 void emit_grant(struct engine *engine, struct node_id peer, bool write, struct page_id page,
 		struct node_id owner, uint64_t version);
 void emit_page(struct engine *engine, enum command_kind kind, struct page_id page,
 	       struct node_id peer);
+void emit_lose(struct engine *engine, struct node_id peer);
 void emit_complete(struct engine *engine, struct token token, int status, uint64_t value);
 void emit_complete_data(struct engine *engine, struct token token, int status, uint64_t value,
 			const uint8_t *data, uint16_t bytes);
@@ -329,18 +368,33 @@ void page_timer(struct engine *engine);
 void page_peer_down(struct engine *engine, struct node_id peer);
 uint64_t page_timer_ns(const struct engine *engine);
 
-/* Can the page be asked for, or has it been? Else as many are asked for as may be. */
-bool page_room(struct engine *engine, struct page_id page);
-/* Asks for a page that is not asked for already. With room. */
-void page_want(struct engine *engine, struct page_id page, bool write);
-/* Carries out a recall now; unless the page is pinned. */
-void page_recall(struct engine *engine, struct page_id page, struct node_id manager,
-		 bool downgrade);
+/* Has the page been asked for, for writing or reading as `write` says, and not been granted? */
+bool page_asked(const struct engine *engine, struct page_id page, bool write);
 
 /* ---- directory.c ---- */
 
-int directory_request(struct engine *engine, struct node_id from, const struct message_run *run,
-		      bool write);
+int directory_request(struct engine *engine, struct node_id from,
+		      const struct message_request *request, bool write);
+/* Has the request wait for the page here. False: the table of requests is full. */
+bool directory_take(struct engine *engine, const struct message_request *request,
+		    struct page_id page, bool write);
+/* This node waits for a hand-over from a manager that is lost: it has the page now. */
+void directory_settle(struct engine *engine, struct page_id page);
+/* Sends the requests that wait at this node back to who made them. */
+void directory_send_back(struct engine *engine, struct page_id page);
+int directory_queue(struct engine *engine, struct node_id from, const struct message_queue *queue);
+int directory_handover(struct engine *engine, struct node_id from, const struct message_run *run);
+int directory_declined(struct engine *engine, struct node_id from, const struct message_run *run);
+/* `node` was manager of the page when its version was `version`. */
+void directory_note(struct engine *engine, struct page_id page, struct message_known known);
+/* The latest that is known of that here. */
+struct message_known directory_known(const struct engine *engine, struct page_id page);
+/* For a census: forgets and adds holders of a page that is managed elsewhere. */
+void directory_census(struct engine *engine, struct page_id page);
+void directory_census_holder(struct engine *engine, struct page_id page, struct node_id holder);
+/* The census is over: this node takes the lost manager's place. */
+void directory_recover(struct engine *engine, struct page_id page, uint64_t version,
+		       struct node_id lost);
 int directory_confirmed(struct engine *engine, struct node_id from, const struct message_run *run);
 int directory_fetch_failed(struct engine *engine, struct node_id from,
 			   const struct message_run *run);
@@ -350,23 +404,50 @@ void directory_peer_down(struct engine *engine, struct node_id peer);
 bool directory_repairing(const struct engine *engine);
 void directory_repair(struct engine *engine);
 
-/* ---- pin.c ---- */
+/* ---- locate.c ---- */
 
-int pin_event(struct engine *engine, const struct event *event);
-void pin_cancel(struct engine *engine, const struct event *event);
-void pin_release(struct engine *engine, const struct event *event);
-/* True: the page is pinned; the recall will be carried out when it is not. */
-bool pin_puts_off(struct engine *engine, struct page_id page, struct node_id manager,
-		  bool downgrade);
-/* The page was shown (0), or refused: who waits for it has it pinned, or fails with `status`. */
-void pin_settle(struct engine *engine, struct page_id page, int status);
-/* The page is not asked for: those who still wait for it have that done. */
-void pin_want(struct engine *engine, struct page_id page);
-bool pin_quiet(const struct engine *engine);
+/* Asks for a page that is PENDING_*_ASKED now. */
+void locate_ask(struct engine *engine, struct page_id page);
+/* The page was granted or refused: what it was asked for with is forgotten. */
+void locate_end(struct engine *engine, struct page_id page);
+/* Another try: a round, or this node itself if it manages the page now. */
+void locate_again(struct engine *engine, struct page_id page);
+int locate_request(struct engine *engine, struct node_id from, const struct message *message);
+int locate_absent(struct engine *engine, struct node_id from, const struct message_absent *absent);
+/* Sends the round that the step has put together. */
+void locate_flush(struct engine *engine);
+/* All nodes have heard of all losses: whatever was asked for is asked for once more. */
+void locate_all_again(struct engine *engine);
+void locate_timer(struct engine *engine);
+uint64_t locate_timer_ns(const struct engine *engine);
+uint32_t locate_tag(struct engine *engine, uint32_t other_than);
+
+/* ---- recover.c ---- */
+
+void recover_peer_down(struct engine *engine, struct node_id peer);
+int recover_heard(struct engine *engine, struct node_id from, const struct message_run *run);
+/* Who is to replace lost managers: the first node that is left. */
+struct node_id recover_node(const struct engine *engine);
+/* Takes a census of the page, unless it is too early, or one is under way. */
+void recover_census(struct engine *engine, struct page_id page);
+int recover_seek(struct engine *engine, struct node_id from, const struct message_request *request);
+int recover_told(struct engine *engine, struct node_id from, const struct message_told *told);
 
 /* ---- home.c ---- */
 
-/* The page's manager, if its home is known here. */
+/* Does the page's manager move with it? Else it is its home, or node 0. */
+bool home_moves(const struct engine *engine, struct page_id page);
+
+/* Is this node the manager of the page, which moves? */
+bool home_here(const struct engine *engine, struct page_id page);
+
+/* Is this node to be the manager of the page, which moves, as soon as it is handed over? */
+bool home_coming(const struct engine *engine, struct page_id page);
+
+/* A request says that `home` (node id + 1) is the page's home. */
+void home_learn(struct engine *engine, struct page_id page, uint16_t home);
+
+/* The page's manager, if its home is known here. One that moves: as far as this node knows. */
 bool home_known(const struct engine *engine, struct page_id page, struct node_id *manager);
 
 /* As home_known(); if it is not known it is asked for, as of the node that touches the page. */
@@ -427,6 +508,13 @@ void collect_peer_down(struct engine *engine, struct node_id peer);
 static inline bool engine_down(const struct engine *engine, struct node_id node)
 {
 	return bitset_test(engine->down, node.value);
+}
+
+/* Does any page have a manager that moves? */
+static inline bool engine_moves(const struct engine *engine)
+{
+	return engine->config.manager == MANAGER_BROADCAST ||
+	       engine->config.manager == MANAGER_DYNAMIC;
 }
 
 static inline uint64_t page_unit(struct page_id page)

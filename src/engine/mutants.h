@@ -22,9 +22,15 @@
 	M(DROPPED_WRITER, "an invalidation is forgotten when its writer is lost")                  \
 	M(HASTY_REFUSAL, "a failed fetch is refused though there are other copies")                \
 	M(OLD_SPARE, "a copy from before the latest write takes the owner's place")                \
-	M(LOOSE_PIN, "a pinned page is taken away all the same")                                   \
-	M(FORGOTTEN_PIN, "a recall that was put off by a pin is never carried out")                \
-	M(LATE_COLLECT, "the end of a collective call after a loss is taken for a breach")
+	M(LATE_COLLECT, "the end of a collective call after a loss is taken for a breach")         \
+	M(SECOND_GRANT, "a grant that is not waited for is taken for a breach")                    \
+	M(TURNED_TO_READER, "a hint is turned to a reader too, whose request is sent on")          \
+	M(DEAD_END, "a request that cannot be sent on is forgotten")                               \
+	M(QUEUE_KEPT, "the requests that wait are not handed over with the page")                  \
+	M(HASTY_HANDOVER, "a new manager serves others before the page is handed over")            \
+	M(FORGETFUL_OWNER, "the old owner forgets the page before the new one has confirmed")      \
+	M(DEAF_CENSUS, "a census does not ask whether a copy is still being fetched")              \
+	M(NOT_ASKED_AGAIN, "what was asked for before a loss is not asked for again")
 
 #ifdef PERGOLA_MUTANTS
 #define MUTANT_ENUM(name, what) MUTANT_##name,

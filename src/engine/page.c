@@ -25,7 +25,7 @@ static void set_pending(struct engine *engine, struct page_entry *entry, enum pa
 		engine->waited_count -= entry->waited;
 		entry->waited = 0;
 	}
-	entry->pending = (uint8_t)pending;
+	entry->pending = (unsigned int)pending & 63u;
 }
 
 static bool pending_is_write(enum page_pending pending)
@@ -34,13 +34,36 @@ static bool pending_is_write(enum page_pending pending)
 	       pending == PENDING_WRITE_FETCH;
 }
 
+bool page_asked(const struct engine *engine, struct page_id page, bool write)
+{
+	return engine->pages[page.value].pending ==
+	       (write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
+}
+
+static void set_peer(struct page_entry *entry, struct node_id peer)
+{
+	entry->peer = (uint16_t)(peer.value + 1u);
+}
+
 /* ---- asking ---- */
 
 static void fail(struct engine *engine, struct page_id page, struct node_id lost)
 {
 	set_pending(engine, entry_of(engine, page), PENDING_NONE);
 	emit_page(engine, CMD_FAIL, page, lost);
-	pin_settle(engine, page, -EHOSTDOWN);
+	if (home_moves(engine, page)) {
+		locate_end(engine, page);
+		directory_send_back(engine, page);
+	}
+}
+
+/* To a manager that stays where it is. */
+static void ask_manager(struct engine *engine, struct page_id page, bool write,
+			struct node_id manager)
+{
+	const struct message_request request = { .node = engine->config.self.value };
+
+	emit_request(engine, manager, write ? MSG_WRITE_REQUEST : MSG_READ_REQUEST, page, &request);
 }
 
 /* Sends the request, or has the home looked up first. */
@@ -57,26 +80,16 @@ static void ask(struct engine *engine, struct page_id page, bool write)
 		set_pending(engine, entry, write ? PENDING_WRITE_HOME : PENDING_READ_HOME);
 		return;
 	}
-	if (engine_down(engine, manager)) {
+	if (engine_down(engine, manager) && !home_moves(engine, page)) {
 		fail(engine, page, manager);
 		return;
 	}
 	set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
-	emit_run(engine, manager, write ? MSG_WRITE_REQUEST : MSG_READ_REQUEST, page, node_id(0));
-}
-
-bool page_room(struct engine *engine, struct page_id page)
-{
-	return entry_of(engine, page)->pending != PENDING_NONE ||
-	       engine->pending_count < engine->config.page_requests;
-}
-
-void page_want(struct engine *engine, struct page_id page, bool write)
-{
-	struct page_entry *entry = entry_of(engine, page);
-
-	if (entry->pending == PENDING_NONE && entry->state < (write ? PAGE_WRITE : PAGE_READ))
-		ask(engine, page, write);
+	entry->turned = 0;
+	if (home_moves(engine, page))
+		locate_ask(engine, page);
+	else
+		ask_manager(engine, page, write, manager);
 }
 
 /* Row "home known". */
@@ -163,10 +176,14 @@ static uint32_t microseconds(uint64_t ns)
 	return (uint32_t)(ns / 1000);
 }
 
-/* The page is shown and the manager told. */
-static void complete(struct engine *engine, struct page_id page, struct node_id manager)
+/*
+ * The page is shown, and told who granted it. Where managers move, a page for writing makes this
+ * node its manager, as soon as the old one has handed it over, or is lost.
+ */
+static void complete(struct engine *engine, struct page_id page)
 {
 	struct page_entry *entry = entry_of(engine, page);
+	struct node_id granter = node_id(entry->peer - 1u);
 	bool write = pending_is_write(entry->pending);
 	enum command_kind command = CMD_MAP_READ;
 
@@ -178,51 +195,112 @@ static void complete(struct engine *engine, struct page_id page, struct node_id 
 	entry->held_until = microseconds(engine->now_ns + engine->config.hold_ns) + 1;
 	set_pending(engine, entry, PENDING_NONE);
 	emit_page(engine, command, page, engine->config.self);
-	emit_run(engine, manager, MSG_CONFIRM, page, node_id(0));
-	pin_settle(engine, page, 0);
-	pin_want(engine, page);
+	emit_run(engine, granter, MSG_CONFIRM, page, node_id(0));
+	if (!write || !home_moves(engine, page) || node_equal(granter, engine->config.self))
+		entry->peer = 0;
+	else
+		directory_settle(engine, page);
 }
 
-static bool grant_fits(struct engine *engine, const struct message_grant *grant, bool write)
+static bool grant_fits(struct engine *engine, const struct message_grant *grant, uint32_t index,
+		       bool write)
 {
-	for (uint32_t i = 0; i < grant->page_count; i++) {
-		struct page_entry *entry = entry_of(engine, page_id(grant->page + i));
-		bool same = entry->version == grant_version(grant, i);
+	struct page_id page = page_id(grant->page + index);
+	struct page_entry *entry = entry_of(engine, page);
+	bool same = entry->version == grant_version(grant, index);
 
-		if (entry->pending != (write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED))
-			return false;
-		if (!same &&
-		    (entry->state != PAGE_INVALID || grant->owner == engine->config.self.value))
-			return false;
-	}
-	return true;
+	return page_asked(engine, page, write) && entry->peer == 0 &&
+	       (same ||
+		(entry->state == PAGE_INVALID && grant->owner != engine->config.self.value));
+}
+
+/* Where managers move: from whom the page came is a good guess at who manages it. */
+static void note_granter(struct engine *engine, struct page_id page, struct node_id from,
+			 uint64_t version)
+{
+	struct page_entry *entry = entry_of(engine, page);
+
+	locate_end(engine, page);
+	if (node_equal(from, engine->config.self))
+		return;
+	if (!entry->turned)
+		entry->hint = from.value + 1u;
+	directory_note(engine, page,
+		       (struct message_known){ .version = version & VERSION_NONE,
+					       .node = from.value + 1u });
 }
 
 /* Row "grant". */
+static void granted(struct engine *engine, struct node_id from, const struct message_grant *grant,
+		    uint32_t index, bool write)
+{
+	struct page_id page = page_id(grant->page + index);
+	struct page_entry *entry = entry_of(engine, page);
+	uint64_t version = grant_version(grant, index);
+
+	set_peer(entry, from);
+	if (home_moves(engine, page))
+		note_granter(engine, page, from, version);
+	if (MUTANT(STALE_GRANT) && entry->version + 1 == version)
+		entry->version = version & VERSION_NONE;
+	if (entry->version == version) {
+		engine->stats.pages_granted++;
+		complete(engine, page);
+		return;
+	}
+	engine->stats.pages_fetched++;
+	entry->version = version & VERSION_NONE;
+	set_pending(engine, entry, write ? PENDING_WRITE_FETCH : PENDING_READ_FETCH);
+	emit_page(engine, CMD_READ, page, node_id(grant->owner));
+}
+
+/*
+ * Row "declined". A manager that moves may have been asked more than once for the same thing; what
+ * this node does not wait for it does not take.
+ */
+static bool declines(const struct engine *engine, const struct message_grant *grant, uint32_t index,
+		     bool write)
+{
+	struct page_id page = page_id(grant->page + index);
+
+	return home_moves(engine, page) && !page_asked(engine, page, write) &&
+	       !MUTANT(SECOND_GRANT);
+}
+
 int page_granted(struct engine *engine, struct node_id from, const struct message *message)
 {
 	const struct message_grant *grant = &message->grant;
 	bool write = message->kind == MSG_WRITE_GRANT;
 
-	if (!grant_fits(engine, grant, write))
-		return -EPROTO;
 	for (uint32_t i = 0; i < grant->page_count; i++) {
-		struct page_id page = page_id(grant->page + i);
-		struct page_entry *entry = entry_of(engine, page);
-
-		if (MUTANT(STALE_GRANT) && entry->version + 1 == grant_version(grant, i))
-			entry->version = grant_version(grant, i);
-		if (entry->version == grant_version(grant, i)) {
-			engine->stats.pages_granted++;
-			complete(engine, page, from);
+		if (!declines(engine, grant, i, write) && !grant_fits(engine, grant, i, write))
+			return -EPROTO;
+	}
+	for (uint32_t i = 0; i < grant->page_count; i++) {
+		if (!declines(engine, grant, i, write)) {
+			granted(engine, from, grant, i, write);
 			continue;
 		}
-		engine->stats.pages_fetched++;
-		entry->version = grant_version(grant, i);
-		set_pending(engine, entry, write ? PENDING_WRITE_FETCH : PENDING_READ_FETCH);
-		emit_page(engine, CMD_READ, page, node_id(grant->owner));
+		engine->stats.declines++;
+		emit_run(engine, from, MSG_DECLINE, page_id(grant->page + i), node_id(0));
 	}
 	return 0;
+}
+
+/* The manager finds another copy and grants again, or refuses. If it is lost, who has the page? */
+static void not_had(struct engine *engine, struct page_id page, struct node_id source)
+{
+	struct page_entry *entry = entry_of(engine, page);
+	bool write = entry->pending == PENDING_WRITE_FETCH;
+	struct node_id granter = node_id(entry->peer - 1u);
+
+	entry->version = VERSION_NONE;
+	entry->peer = 0;
+	set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
+	if (engine_down(engine, granter) && home_moves(engine, page))
+		locate_again(engine, page);
+	else
+		emit_run(engine, granter, MSG_FETCH_FAILED, page, source);
 }
 
 /* Rows "bytes arrived" and "bytes not had". */
@@ -231,36 +309,41 @@ void page_read_done(struct engine *engine, const struct event *event)
 	for (uint32_t i = 0; i < event->run.page_count; i++) {
 		struct page_id page = page_add(event->run.page, i);
 		struct page_entry *entry = entry_of(engine, page);
-		bool write = entry->pending == PENDING_WRITE_FETCH;
-		struct node_id manager;
 
 		if (entry->pending == PENDING_NONE)
 			continue; /* given up when the manager was lost */
-		ASSERT(write || entry->pending == PENDING_READ_FETCH);
-		ASSERT(home_known(engine, page, &manager));
-		if (event->status == 0) {
-			complete(engine, page, manager);
-			continue;
-		}
-		/* The manager finds another copy and grants again, or refuses. */
-		entry->version = VERSION_NONE;
-		set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
-		emit_run(engine, manager, MSG_FETCH_FAILED, page, event->peer);
+		ASSERT(entry->pending == PENDING_READ_FETCH ||
+		       entry->pending == PENDING_WRITE_FETCH);
+		if (event->status == 0)
+			complete(engine, page);
+		else
+			not_had(engine, page, event->peer);
 	}
+}
+
+static bool asked(const struct engine *engine, struct page_id page)
+{
+	return page_asked(engine, page, false) || page_asked(engine, page, true);
 }
 
 /* Row "refused". */
 int page_refused(struct engine *engine, struct node_id from, const struct message_run *run)
 {
-	(void)from;
 	for (uint32_t i = 0; i < run->page_count; i++) {
-		enum page_pending pending = entry_of(engine, page_id(run->page + i))->pending;
+		struct page_id page = page_id(run->page + i);
 
-		if (pending != PENDING_READ_ASKED && pending != PENDING_WRITE_ASKED)
+		if (!asked(engine, page) && !home_moves(engine, page))
 			return -EPROTO;
 	}
-	for (uint32_t i = 0; i < run->page_count; i++)
-		fail(engine, page_id(run->page + i), node_id(run->node));
+	for (uint32_t i = 0; i < run->page_count; i++) {
+		struct page_id page = page_id(run->page + i);
+
+		if (!asked(engine, page))
+			continue; /* the answer to an older request */
+		if (home_moves(engine, page))
+			entry_of(engine, page)->hint = from.value + 1u;
+		fail(engine, page, node_id(run->node));
+	}
 	return 0;
 }
 
@@ -281,25 +364,27 @@ static void acknowledge(struct engine *engine, struct node_id manager, struct pa
 }
 
 /* Rows "invalidate" and "downgrade". */
-void page_recall(struct engine *engine, struct page_id page, struct node_id manager, bool downgrade)
+static void recall_now(struct engine *engine, struct page_id page, struct node_id manager,
+		       bool downgrade)
 {
 	struct page_entry *entry = entry_of(engine, page);
 
-	if (pin_puts_off(engine, page, manager, downgrade))
-		return;
 	if (entry->state == PAGE_INVALID || (downgrade && entry->state == PAGE_READ)) {
 		acknowledge(engine, manager, page, downgrade);
 		return;
 	}
 	entry->state = downgrade ? PAGE_READ : PAGE_INVALID;
+	set_peer(entry, manager);
 	engine->pager_count++;
 	if (downgrade)
 		engine->stats.downgrades++;
 	else
 		engine->stats.invalidations++;
 	emit_page(engine, downgrade ? CMD_DOWNGRADE : CMD_INVALIDATE, page, engine->config.self);
-	if (MUTANT(EARLY_ACK))
+	if (MUTANT(EARLY_ACK)) {
+		entry->peer = 0;
 		acknowledge(engine, manager, page, downgrade);
+	}
 }
 
 static bool defer(struct engine *engine, struct page_id page, struct node_id manager,
@@ -322,20 +407,35 @@ static bool defer(struct engine *engine, struct page_id page, struct node_id man
 	return true;
 }
 
+/*
+ * Where managers move: the writer for whom this node gives up its copy is the next manager. Not so
+ * if the hint was turned to a requester since; that one comes later still.
+ */
+static void note_writer(struct engine *engine, struct page_id page, struct node_id from,
+			struct node_id writer)
+{
+	struct node_id manager;
+
+	if (home_moves(engine, page) && !node_equal(from, engine->config.self) &&
+	    home_known(engine, page, &manager) && node_equal(manager, from))
+		entry_of(engine, page)->hint = writer.value + 1u;
+}
+
 int page_recalled(struct engine *engine, struct node_id from, const struct message_run *run,
 		  bool downgrade)
 {
+	/* Nothing else may be under way that the manager, or the pager, has to end first. */
 	for (uint32_t i = 0; i < run->page_count; i++) {
-		enum page_pending pending = entry_of(engine, page_id(run->page + i))->pending;
-
-		if (pending == PENDING_READ_FETCH || pending == PENDING_WRITE_FETCH)
+		if (entry_of(engine, page_id(run->page + i))->peer != 0)
 			return -EPROTO;
 	}
 	for (uint32_t i = 0; i < run->page_count; i++) {
 		struct page_id page = page_id(run->page + i);
 
+		if (!downgrade)
+			note_writer(engine, page, from, node_id(run->node));
 		if (!defer(engine, page, from, downgrade))
-			page_recall(engine, page, from, downgrade);
+			recall_now(engine, page, from, downgrade);
 	}
 	return 0;
 }
@@ -354,7 +454,7 @@ void page_timer(struct engine *engine)
 		engine->deferral_head = (engine->deferral_head + 1) % DEFERRALS_MAX;
 		engine->deferral_count--;
 		if (!engine_down(engine, deferral.manager))
-			page_recall(engine, deferral.page, deferral.manager, deferral.downgrade);
+			recall_now(engine, deferral.page, deferral.manager, deferral.downgrade);
 	}
 }
 
@@ -370,18 +470,35 @@ void page_pager_done(struct engine *engine, const struct event *event)
 {
 	for (uint32_t i = 0; i < event->pager.run.page_count; i++) {
 		struct page_id page = page_add(event->pager.run.page, i);
-		struct node_id manager;
+		struct page_entry *entry = entry_of(engine, page);
+		struct node_id manager = node_id(entry->peer - 1u);
 
-		ASSERT(home_known(engine, page, &manager));
 		ASSERT(engine->pager_count > 0);
 		engine->pager_count--;
 		if (MUTANT(EARLY_ACK))
 			continue;
+		ASSERT(entry->peer != 0);
+		entry->peer = 0;
 		acknowledge(engine, manager, page, event->pager.downgrade);
 	}
 }
 
 /* ---- loss ---- */
+
+/* Is what the page waits for lost with `peer`? A page whose manager moves is looked for anew. */
+static bool waits_for(const struct engine *engine, struct page_id page, struct node_id peer)
+{
+	enum page_pending pending = engine->pages[page.value].pending;
+	struct node_id manager;
+
+	if (pending == PENDING_NONE)
+		return false;
+	if (!home_known(engine, page, &manager))
+		manager = node_id(0); /* it was asked for the home */
+	else if (home_moves(engine, page))
+		return false;
+	return node_equal(manager, peer);
+}
 
 /* Row "manager lost": what was asked of it will not come. Pages held stay usable. */
 void page_peer_down(struct engine *engine, struct node_id peer)
@@ -390,16 +507,13 @@ void page_peer_down(struct engine *engine, struct node_id peer)
 		return;
 	for (uint64_t i = 0; i < engine->region_end; i++) {
 		struct page_entry *entry = &engine->pages[i];
-		struct node_id manager;
 
-		if (entry->pending == PENDING_NONE)
+		if (!waits_for(engine, page_id(i), peer))
 			continue;
-		if (!home_known(engine, page_id(i), &manager))
-			manager = node_id(0); /* it was asked for the home */
-		if (!node_equal(manager, peer))
-			continue;
-		if (entry->pending == PENDING_READ_FETCH || entry->pending == PENDING_WRITE_FETCH)
+		if (entry->pending == PENDING_READ_FETCH || entry->pending == PENDING_WRITE_FETCH) {
 			entry->version = VERSION_NONE;
+			entry->peer = 0;
+		}
 		fail(engine, page_id(i), peer);
 	}
 }

@@ -79,17 +79,17 @@ static void execute(struct node *node, const struct command *command)
 	case CMD_MAP_READ:
 		must(pager->map(node->pager, run.page, run.page_count, PAGER_READ),
 		     "mapping pages");
-		inline_arrived(node, run, false);
+		inline_arrived(node, run);
 		return;
 	case CMD_MAP_WRITE:
 		must(pager->map(node->pager, run.page, run.page_count, PAGER_WRITE),
 		     "mapping pages");
-		inline_arrived(node, run, false);
+		inline_arrived(node, run);
 		return;
 	case CMD_UPGRADE:
 		must(pager->upgrade(node->pager, run.page, run.page_count),
 		     "making pages writable");
-		inline_arrived(node, run, false);
+		inline_arrived(node, run);
 		return;
 	case CMD_INVALIDATE:
 	case CMD_DOWNGRADE:
@@ -97,13 +97,17 @@ static void execute(struct node *node, const struct command *command)
 		return;
 	case CMD_FAIL:
 		fail(node, command);
-		inline_arrived(node, run, true);
+		inline_arrived(node, run);
 		return;
 	case CMD_COMPLETE:
 		waiter_complete(command);
 		return;
 	case CMD_FREE:
 		free_block(node, command);
+		return;
+	case CMD_LOSE:
+		node->rumour = command->peer;
+		node->rumoured = true;
 		return;
 	}
 }

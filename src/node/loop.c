@@ -76,6 +76,10 @@ static void take_message(struct node *node, const struct fabric_event *arrived)
 	};
 	if (loop_step(node, &event) != 0)
 		loss_peer_broken(node, arrived->peer, message_name(message.kind));
+	if (node->rumoured) {
+		node->rumoured = false;
+		loss_rumoured(node, node->rumour);
+	}
 }
 
 static void take_fabric_event(struct node *node, const struct fabric_event *event)

@@ -85,6 +85,14 @@ void loss_peer_broken(struct node *node, struct node_id peer, const char *what)
 	forget(node, peer);
 }
 
+void loss_rumoured(struct node *node, struct node_id peer)
+{
+	if (node->gone[peer.value])
+		return;
+	lose(node, peer, "so say other nodes");
+	forget(node, peer);
+}
+
 void loss_told(struct node *node, struct node_id lost)
 {
 	if (!node->gone[lost.value] && !node_equal(lost, node->self))

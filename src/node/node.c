@@ -74,16 +74,25 @@ static int compare(const struct introduction *mine, const struct introduction *t
 
 /* ---- the parts, opened in order, closed in reverse ---- */
 
+static enum manager_kind manager_kind(const struct node *node)
+{
+	static const enum manager_kind kinds[] = {
+		[MANAGER_CHOICE_FIXED] = MANAGER_FIXED,
+		[MANAGER_CHOICE_CENTRAL] = MANAGER_CENTRAL,
+		[MANAGER_CHOICE_BROADCAST] = MANAGER_BROADCAST,
+		[MANAGER_CHOICE_DYNAMIC] = MANAGER_DYNAMIC,
+	};
+
+	return kinds[settings_choice(&node->settings, SETTING_MANAGER)];
+}
+
 static int open_engine(struct node *node)
 {
 	const struct engine_config config = {
 		.self = node->self,
 		.node_count = node->node_count,
 		.page_limit = node->page_limit,
-		.manager =
-			settings_choice(&node->settings, SETTING_MANAGER) == MANAGER_CHOICE_CENTRAL
-				? MANAGER_CENTRAL
-				: MANAGER_FIXED,
+		.manager = manager_kind(node),
 		.hold_ns = settings_u64(&node->settings, SETTING_HOLD),
 		.page_requests = (uint32_t)settings_u64(&node->settings, SETTING_PAGE_REQUESTS),
 		.sync_objects = (uint32_t)settings_u64(&node->settings, SETTING_SYNC_OBJECTS),
@@ -258,7 +267,6 @@ static void close_parts(struct node *node)
 		node->pager_ops->close(node->pager);
 	links_close(node);
 	reads_close(node);
-	inline_close(node);
 	close_engine(node);
 	if (node->kick_fd >= 0)
 		close(node->kick_fd);
@@ -272,8 +280,6 @@ static int open_parts(struct node *node)
 
 	if (error == 0)
 		error = open_engine(node);
-	if (error == 0)
-		error = inline_open(node);
 	if (error == 0)
 		error = links_open(node, &mine.contact);
 	if (error != 0)

@@ -149,7 +149,6 @@ struct node {
 	_Atomic uint32_t arrival_sleepers; /* in all classes */
 	_Atomic uint64_t arrival_wait_ns;  /* how long a page is waited for, of late */
 	struct arrivals arrivals[ARRIVALS_CLASSES];
-	_Atomic uint64_t *refused; /* one bit a page: an access is to end in SIGBUS */
 
 	uint64_t page_limit; /* from here on only at the start, and under `collective_lock` */
 	uint64_t pages_used;
@@ -189,6 +188,8 @@ struct node {
 	bool gone[NODES_MAX]; /* peers that closed in order, or were lost */
 	struct node_id lost;  /* the first lost node; valid if any_lost */
 	bool any_lost;
+	struct node_id rumour; /* lost, as other nodes say; if rumoured */
+	bool rumoured;
 
 	pthread_t thread;
 	int kick_fd;
@@ -298,9 +299,6 @@ void waiter_complete(const struct command *command);
 /* Until the waiter is completed: polls for a while, then sleeps. Without the lock. */
 void waiter_wait(struct node *node, struct waiter *waiter);
 
-/* As waiter_wait(), until clock_now_ns() says `due_ns`. False: it is not completed. */
-bool waiter_wait_until(struct node *node, struct waiter *waiter, uint64_t due_ns);
-
 /* Takes a local request to the engine, waits until it is over and returns its status. */
 int node_call(struct node *node, struct event *event, struct waiter *waiter);
 
@@ -309,15 +307,10 @@ void node_offer(struct node *node, struct event *event);
 
 /* ---- inline.c ---- */
 
-int inline_open(struct node *node);
-void inline_close(struct node *node);
-
-/* Pages were shown, or will never come (`refused`): who waits for them tries again. With the lock.
+/*
+ * Pages were shown, or will never come: threads that wait for them try again. With the lock.
  */
-void inline_arrived(struct node *node, struct run run, bool refused);
-
-/* Was the page refused: is an access to end in SIGBUS? Without the lock. */
-bool inline_refused(const struct node *node, struct page_id page);
+void inline_arrived(struct node *node, struct run run);
 
 /* What a fault says of the access. */
 enum inline_access {
@@ -364,6 +357,9 @@ void loss_told(struct node *node, struct node_id lost);
 
 /* Pages cannot be had because a peer is lost: ends the process unless the job goes on at a loss. */
 void loss_pages(struct node *node, struct node_id lost);
+
+/* Other nodes have lost a peer that this one has not: it is lost for all. */
+void loss_rumoured(struct node *node, struct node_id peer);
 
 /* The process cannot go on; error_text() says why. */
 __attribute__((noreturn)) void loss_fatal(const char *what);

@@ -34,7 +34,7 @@
 #define QUOTED_MAX 64
 
 static const char *const fabric_choices[] = { "auto", "shm", "verbs", NULL };
-static const char *const manager_choices[] = { "fixed", "central", NULL };
+static const char *const manager_choices[] = { "fixed", "central", "broadcast", "dynamic", NULL };
 static const char *const placement_choices[] = { "cyclic", "first-touch", "local", NULL };
 static const char *const delivery_choices[] = { "thread", "inline", NULL };
 static const char *const on_loss_choices[] = { "abort", "error", NULL };
@@ -95,7 +95,7 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.kind = SETTING_CHOICE,
 		.default_text = "fixed",
 		.choices = manager_choices,
-		.help = "who keeps a page's directory: its home (fixed) or node 0 (central)",
+		.help = "who manages a page: its home (fixed), node 0 (central), its owner",
 	},
 	[SETTING_PLACEMENT] = {
 		.name = "placement",
@@ -141,15 +141,6 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.default_text = "thread",
 		.choices = delivery_choices,
 		.help = "who serves a page fault: the progress thread, or the faulting thread",
-	},
-	[SETTING_PIN_TIMEOUT] = {
-		.name = "pin-timeout",
-		.environment = "PERGOLA_PIN_TIMEOUT",
-		.kind = SETTING_DURATION,
-		.default_text = "10s",
-		.minimum = MS_NS,
-		.maximum = 3600 * S_NS,
-		.help = "how long dsm_pin() waits for a page",
 	},
 	[SETTING_CREDITS] = {
 		.name = "credits",

@@ -19,6 +19,8 @@ static size_t body_bytes(const struct message *message)
 	switch ((enum message_kind)message->kind) {
 	case MSG_READ_REQUEST:
 	case MSG_WRITE_REQUEST:
+	case MSG_SEEK:
+		return sizeof(message->request);
 	case MSG_REFUSE:
 	case MSG_CONFIRM:
 	case MSG_FETCH_FAILED:
@@ -26,9 +28,20 @@ static size_t body_bytes(const struct message *message)
 	case MSG_INVALIDATED:
 	case MSG_DOWNGRADE:
 	case MSG_DOWNGRADED:
+	case MSG_HANDOVER:
+	case MSG_DECLINE:
+	case MSG_HEARD:
 	case MSG_KEY_REQUEST:
 	case MSG_LOST:
 		return sizeof(message->run);
+	case MSG_QUEUE:
+		return offsetof(struct message_queue, requests) +
+		       sizeof(message->queue.requests[0]) * message->queue.request_count;
+	case MSG_ABSENT:
+		return offsetof(struct message_absent, known) +
+		       sizeof(message->absent.known[0]) * message->absent.page_count;
+	case MSG_TOLD:
+		return sizeof(message->told);
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
 		return offsetof(struct message_grant, deltas) +
@@ -98,6 +111,54 @@ static bool run_valid(const struct message_run *run, uint64_t count_max,
 {
 	return run->page_count <= count_max &&
 	       range_valid(run->page, run->page_count, limits->page_limit) && run->zero == 0;
+}
+
+static bool request_valid(const struct message_request *request, const struct wire_limits *limits)
+{
+	return request->page_count <= RUN_MAX &&
+	       range_valid(request->page, request->page_count, limits->page_limit) &&
+	       node_valid(request->node, limits) && request->home <= limits->node_count &&
+	       (request->flags & ~REQUEST_FLAGS) == 0 &&
+	       (request->zero[0] | request->zero[1] | request->zero[2]) == 0;
+}
+
+static bool queue_valid(const struct message_queue *queue, const struct wire_limits *limits)
+{
+	if (queue->request_count < 1 || queue->request_count > HANDED_MAX ||
+	    queue->page >= limits->page_limit ||
+	    (queue->zero[0] | queue->zero[1] | queue->zero[2]) != 0)
+		return false;
+	for (unsigned int i = 0; i < queue->request_count; i++) {
+		if (!node_valid(queue->requests[i].node, limits))
+			return false;
+	}
+	return true;
+}
+
+static bool known_valid(const struct message_known *known, const struct wire_limits *limits)
+{
+	return known->node <= limits->node_count && (known->node != 0 || known->version == 0);
+}
+
+static bool absent_valid(const struct message_absent *absent, const struct wire_limits *limits)
+{
+	if (absent->page_count > ABSENT_MAX ||
+	    !range_valid(absent->page, absent->page_count, limits->page_limit) || absent->zero != 0)
+		return false;
+	for (unsigned int i = 0; i < absent->page_count; i++) {
+		if (!known_valid(&absent->known[i], limits))
+			return false;
+	}
+	return true;
+}
+
+static bool told_valid(const struct message_told *told, const struct wire_limits *limits)
+{
+	bool holds = (told->flags & TOLD_HOLDS) != 0;
+
+	return told->page < limits->page_limit && (told->flags & ~TOLD_FLAGS) == 0 &&
+	       (told->zero[0] | told->zero[1] | told->zero[2]) == 0 &&
+	       known_valid(&told->known, limits) && (holds || told->version == 0);
 }
 
 static bool grant_valid(const struct message_grant *grant, const struct wire_limits *limits)
@@ -175,14 +236,25 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 	switch ((enum message_kind)message->kind) {
 	case MSG_READ_REQUEST:
 	case MSG_WRITE_REQUEST:
+	case MSG_SEEK:
+		return request_valid(&message->request, limits);
+	case MSG_QUEUE:
+		return queue_valid(&message->queue, limits);
+	case MSG_ABSENT:
+		return absent_valid(&message->absent, limits);
+	case MSG_TOLD:
+		return told_valid(&message->told, limits);
 	case MSG_CONFIRM:
-	case MSG_INVALIDATE:
 	case MSG_INVALIDATED:
 	case MSG_DOWNGRADE:
 	case MSG_DOWNGRADED:
+	case MSG_HANDOVER:
+	case MSG_DECLINE:
 		return run_valid(&message->run, RUN_MAX, limits) && message->run.node == 0;
+	case MSG_INVALIDATE:
 	case MSG_REFUSE:
 	case MSG_FETCH_FAILED:
+	case MSG_HEARD:
 	case MSG_LOST:
 		return run_valid(&message->run, RUN_MAX, limits) &&
 		       node_valid(message->run.node, limits);
@@ -253,6 +325,13 @@ const char *message_name(enum message_kind kind)
 		[MSG_INVALIDATED] = "INVALIDATED",
 		[MSG_DOWNGRADE] = "DOWNGRADE",
 		[MSG_DOWNGRADED] = "DOWNGRADED",
+		[MSG_QUEUE] = "QUEUE",
+		[MSG_HANDOVER] = "HANDOVER",
+		[MSG_DECLINE] = "DECLINE",
+		[MSG_ABSENT] = "ABSENT",
+		[MSG_SEEK] = "SEEK",
+		[MSG_TOLD] = "TOLD",
+		[MSG_HEARD] = "HEARD",
 		[MSG_HOME_QUERY] = "HOME_QUERY",
 		[MSG_HOME_REPLY] = "HOME_REPLY",
 		[MSG_SYNC_REQUEST] = "SYNC_REQUEST",

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 /* Changes with any change to this file that an older node would misread. */
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
 
 #define MESSAGE_MAX 256u
 
@@ -34,6 +34,10 @@
 /* Bytes that a collective call carries at most. */
 #define COLLECT_BYTES_MAX 128u
 
+/* Requests that one message hands over at most, and pages that one answer speaks of. */
+#define HANDED_MAX 28u
+#define ABSENT_MAX 28u
+
 /* Blocks that one message can free at most. */
 #define FREES_MAX 28u
 
@@ -42,17 +46,25 @@
 
 enum message_kind {
 	/* Pages. A run is up to RUN_MAX adjacent pages, handled page by page. */
-	MSG_READ_REQUEST = 1, /* requester to manager: run */
-	MSG_WRITE_REQUEST,    /* requester to manager: run */
+	MSG_READ_REQUEST = 1, /* requester to manager, or by others on the way to it: request */
+	MSG_WRITE_REQUEST,    /* the same */
 	MSG_READ_GRANT,	      /* manager to requester: grant */
 	MSG_WRITE_GRANT,      /* manager to requester: grant */
 	MSG_REFUSE,	      /* manager to requester: run, node = the lost one */
 	MSG_CONFIRM,	      /* requester to manager: run: mapped */
 	MSG_FETCH_FAILED,     /* requester to manager: run, node = the owner not reached */
-	MSG_INVALIDATE,	      /* manager to holder: run */
+	MSG_INVALIDATE,	      /* manager to holder: run, node = the writer, if the manager moves */
 	MSG_INVALIDATED,      /* holder to manager: run */
 	MSG_DOWNGRADE,	      /* manager to owner: run */
 	MSG_DOWNGRADED,	      /* owner to manager: run */
+	/* Pages whose manager moves with them. */
+	MSG_QUEUE,    /* old manager to new, before the hand-over: queue */
+	MSG_HANDOVER, /* old manager to new: run */
+	MSG_DECLINE,  /* to manager: run: a grant came that was not waited for */
+	MSG_ABSENT,   /* to a requester: absent: its request is not with the sender */
+	MSG_SEEK,     /* any to any, after a loss: request: what do you know? */
+	MSG_TOLD,     /* back: told */
+	MSG_HEARD,    /* any to any: run, node = the lost one: the sender has heard of it */
 	/* Homes of units. Node 0 keeps them. */
 	MSG_HOME_QUERY, /* any to node 0: home_query */
 	MSG_HOME_REPLY, /* node 0 to any: home_reply */
@@ -75,9 +87,67 @@ enum message_kind {
 struct message_run {
 	uint64_t page;
 	uint16_t page_count;
-	uint16_t node; /* the lost one, in the kinds that say so; else 0 */
+	uint16_t node; /* in the kinds that say so; else 0 */
 	uint32_t zero;
 };
+
+/* The manager is asked for pages; by whom, whoever sends it. */
+struct message_request {
+	uint64_t page;
+	uint16_t page_count;
+	uint16_t node; /* the requester */
+	uint32_t tag;  /* the requester's name for it; 0 where managers stand still */
+	uint16_t home; /* node id + 1 of the pages' home; 0: not said */
+	uint16_t hops; /* times that it has been sent on */
+	uint8_t flags; /* REQUEST_... */
+	uint8_t zero[3];
+};
+
+#define REQUEST_ROUND 1u   /* asked of all: who is not the manager says so */
+#define REQUEST_TRAIL 2u   /* goes from each manager to the next, by what each knows for certain */
+#define REQUEST_RECOVER 4u /* the manager may be lost */
+#define REQUEST_FLAGS 7u
+
+/* Requests that wait for a page. */
+struct message_queue {
+	uint64_t page;
+	uint16_t request_count;
+	uint16_t zero[3];
+	struct {
+		uint64_t node : 16;
+		uint64_t hops : 15;
+		uint64_t write : 1;
+		uint64_t tag : 32;
+	} requests[HANDED_MAX];
+};
+
+/* Who is known to have been manager of a page, and at which version. */
+struct message_known {
+	uint64_t version : 48;
+	uint64_t node : 16; /* + 1; 0: nobody is known */
+};
+
+struct message_absent {
+	uint64_t page;
+	uint16_t page_count;
+	uint16_t zero;
+	uint32_t tag; /* the request's */
+	struct message_known known[ABSENT_MAX];
+};
+
+struct message_told {
+	uint64_t page;
+	uint32_t tag;
+	uint8_t flags; /* TOLD_... */
+	uint8_t zero[3];
+	struct message_known known;
+	uint64_t version; /* of the bytes, with TOLD_HOLDS; else 0 */
+};
+
+#define TOLD_MANAGES 1u	  /* the sender is the manager, or about to be */
+#define TOLD_UNDECIDED 2u /* something is under way there: ask again */
+#define TOLD_HOLDS 4u	  /* it has the page mapped */
+#define TOLD_FLAGS 7u
 
 struct message_grant {
 	uint64_t page;
@@ -210,6 +280,10 @@ struct message {
 	uint32_t zero;
 	union {
 		struct message_run run;
+		struct message_request request;
+		struct message_queue queue;
+		struct message_absent absent;
+		struct message_told told;
 		struct message_grant grant;
 		struct message_home_query home_query;
 		struct message_home_reply home_reply;
@@ -225,6 +299,10 @@ struct message {
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little endian");
 static_assert(sizeof(struct message_run) == 16, "no implicit padding");
+static_assert(sizeof(struct message_request) == 24, "no implicit padding");
+static_assert(sizeof(struct message_queue) == 16 + 8 * HANDED_MAX, "no implicit padding");
+static_assert(sizeof(struct message_absent) == 16 + 8 * ABSENT_MAX, "no implicit padding");
+static_assert(sizeof(struct message_told) == 32, "no implicit padding");
 static_assert(sizeof(struct message_grant) == 24 + 2 * RUN_MAX, "no implicit padding");
 static_assert(sizeof(struct message_home_query) == 16, "no implicit padding");
 static_assert(sizeof(struct message_home_reply) == 16 + 2 * HOMES_MAX, "no implicit padding");

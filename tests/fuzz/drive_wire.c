@@ -58,8 +58,51 @@ static void make_pages(struct driver *driver, struct message *message)
 		message->run.page_count =
 			(uint16_t)make_range(driver, max, pages, &message->run.page);
 		if (message->kind == MSG_REFUSE || message->kind == MSG_FETCH_FAILED ||
+		    message->kind == MSG_INVALIDATE || message->kind == MSG_HEARD ||
 		    message->kind == MSG_LOST)
 			message->run.node = make_node(driver);
+	}
+}
+
+static struct message_known make_known(struct driver *driver)
+{
+	struct message_known known = { .version = 0 };
+
+	known.node = below(driver, driver->limits->node_count + 1u) & UINT16_MAX;
+	if (known.node != 0)
+		known.version = prng_next(&driver->prng) & ((UINT64_C(1) << 48) - 1);
+	return known;
+}
+
+/* About managers that move. */
+static void make_moving(struct driver *driver, struct message *message)
+{
+	uint64_t pages = driver->limits->page_limit;
+
+	if (message->kind == MSG_QUEUE) {
+		message->queue.page = below(driver, pages);
+		message->queue.request_count = (uint16_t)(1 + below(driver, HANDED_MAX));
+		for (unsigned int i = 0; i < message->queue.request_count; i++) {
+			message->queue.requests[i].node = make_node(driver);
+			message->queue.requests[i].tag = prng_next(&driver->prng) & UINT32_MAX;
+		}
+	} else if (message->kind == MSG_ABSENT) {
+		message->absent.page_count =
+			(uint16_t)make_range(driver, ABSENT_MAX, pages, &message->absent.page);
+		for (unsigned int i = 0; i < message->absent.page_count; i++)
+			message->absent.known[i] = make_known(driver);
+	} else if (message->kind == MSG_TOLD) {
+		message->told.page = below(driver, pages);
+		message->told.flags = (uint8_t)below(driver, TOLD_FLAGS + 1);
+		message->told.known = make_known(driver);
+		if (message->told.flags & TOLD_HOLDS)
+			message->told.version = prng_next(&driver->prng);
+	} else {
+		message->request.page_count =
+			(uint16_t)make_range(driver, RUN_MAX, pages, &message->request.page);
+		message->request.node = make_node(driver);
+		message->request.home = make_known(driver).node;
+		message->request.flags = (uint8_t)below(driver, REQUEST_FLAGS + 1);
 	}
 }
 
@@ -135,6 +178,14 @@ static void make_good(struct driver *driver, struct message *message)
 	memset(message, 0, sizeof(*message));
 	message->kind = (uint16_t)(1 + below(driver, MSG_KIND_END - 1));
 	switch ((int)message->kind) {
+	case MSG_READ_REQUEST:
+	case MSG_WRITE_REQUEST:
+	case MSG_SEEK:
+	case MSG_QUEUE:
+	case MSG_ABSENT:
+	case MSG_TOLD:
+		make_moving(driver, message);
+		break;
 	case MSG_HOME_QUERY:
 	case MSG_HOME_REPLY:
 		make_homes(driver, message);

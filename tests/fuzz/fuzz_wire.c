@@ -30,6 +30,62 @@ static void check_range(uint64_t first, uint64_t count, uint64_t max, uint64_t l
 	ASSERT(first < limit && first + (count - 1) < limit);
 }
 
+/* About managers that move. */
+static void check_moving(const struct message *message, const struct wire_limits *limits)
+{
+	switch ((int)message->kind) {
+	case MSG_READ_REQUEST:
+	case MSG_WRITE_REQUEST:
+	case MSG_SEEK:
+		check_range(message->request.page, message->request.page_count, RUN_MAX,
+			    limits->page_limit);
+		ASSERT(message->request.node < limits->node_count);
+		ASSERT(message->request.home <= limits->node_count);
+		return;
+	case MSG_QUEUE:
+		check_range(message->queue.page, 1, 1, limits->page_limit);
+		check_range(0, message->queue.request_count, HANDED_MAX, HANDED_MAX);
+		return;
+	case MSG_ABSENT:
+		check_range(message->absent.page, message->absent.page_count, ABSENT_MAX,
+			    limits->page_limit);
+		return;
+	case MSG_TOLD:
+		ASSERT(message->told.page < limits->page_limit);
+		ASSERT(message->told.known.node <= limits->node_count);
+		return;
+	case MSG_HANDOVER:
+	case MSG_DECLINE:
+	case MSG_HEARD:
+		check_range(message->run.page, message->run.page_count, RUN_MAX,
+			    limits->page_limit);
+		ASSERT(message->run.node < limits->node_count);
+		return;
+	}
+	ASSERT(false);
+}
+
+static void check_heap(const struct message *message, const struct wire_limits *limits)
+{
+	uint64_t units = limits->page_limit / UNIT_PAGES;
+
+	switch ((int)message->kind) {
+	case MSG_HEAP_REQUEST:
+		check_range(0, message->heap_request.unit_count, units, units);
+		ASSERT(message->heap_request.placement < limits->node_count ||
+		       message->heap_request.placement >= PLACE_FIRST_TOUCH);
+		return;
+	case MSG_HEAP_RELEASE:
+		check_range(message->heap_release.unit, message->heap_release.unit_count, units,
+			    units);
+		return;
+	case MSG_HEAP_FREE:
+		check_range(0, message->heap_free.block_count, FREES_MAX, FREES_MAX);
+		return;
+	}
+	ASSERT(false);
+}
+
 static void check_body(const struct message *message, const struct wire_limits *limits)
 {
 	uint64_t units = limits->page_limit / UNIT_PAGES;
@@ -37,6 +93,15 @@ static void check_body(const struct message *message, const struct wire_limits *
 	switch ((enum message_kind)message->kind) {
 	case MSG_READ_REQUEST:
 	case MSG_WRITE_REQUEST:
+	case MSG_SEEK:
+	case MSG_QUEUE:
+	case MSG_ABSENT:
+	case MSG_TOLD:
+	case MSG_HANDOVER:
+	case MSG_DECLINE:
+	case MSG_HEARD:
+		check_moving(message, limits);
+		return;
 	case MSG_REFUSE:
 	case MSG_CONFIRM:
 	case MSG_FETCH_FAILED:
@@ -69,19 +134,12 @@ static void check_body(const struct message *message, const struct wire_limits *
 		ASSERT(message->sync_request.op < SYNC_OP_END);
 		return;
 	case MSG_HEAP_REQUEST:
-		check_range(0, message->heap_request.unit_count, units, units);
-		ASSERT(message->heap_request.placement < limits->node_count ||
-		       message->heap_request.placement >= PLACE_FIRST_TOUCH);
-		return;
 	case MSG_HEAP_RELEASE:
-		check_range(message->heap_release.unit, message->heap_release.unit_count, units,
-			    units);
+	case MSG_HEAP_FREE:
+		check_heap(message, limits);
 		return;
 	case MSG_REPLY:
 		ASSERT(message->reply.status <= 0);
-		return;
-	case MSG_HEAP_FREE:
-		check_range(0, message->heap_free.block_count, FREES_MAX, FREES_MAX);
 		return;
 	case MSG_COLLECT:
 	case MSG_COLLECT_DONE:
@@ -104,6 +162,14 @@ static void check_elements(const struct message *message, const struct wire_limi
 		for (unsigned int i = 0; i < message->home_reply.unit_count; i++)
 			ASSERT(message->home_reply.homes[i] == HOME_UNKNOWN ||
 			       message->home_reply.homes[i] < limits->node_count);
+	}
+	if (message->kind == MSG_QUEUE) {
+		for (unsigned int i = 0; i < message->queue.request_count; i++)
+			ASSERT(message->queue.requests[i].node < limits->node_count);
+	}
+	if (message->kind == MSG_ABSENT) {
+		for (unsigned int i = 0; i < message->absent.page_count; i++)
+			ASSERT(message->absent.known[i].node <= limits->node_count);
 	}
 	if (message->kind == MSG_HEAP_FREE) {
 		for (unsigned int i = 0; i < message->heap_free.block_count; i++)

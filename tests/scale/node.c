@@ -160,6 +160,7 @@ static void carry_out(struct service *service, const struct command *command)
 	case CMD_COMPLETE:
 		return; /* the calls that make the cluster */
 	case CMD_FAIL:
+	case CMD_LOSE:
 	case CMD_FREE:
 		break;
 	}

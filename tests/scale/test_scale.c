@@ -79,6 +79,7 @@ static void test_agenda_order(void **state)
 
 /* Bytes of the messages of one page. */
 #define RUN_BYTES 24u
+#define REQUEST_BYTES 32u
 #define GRANT_BYTES 34u
 
 static uint64_t wire_ps(const struct profile *p, uint64_t bytes)
@@ -118,7 +119,7 @@ static uint64_t shown_ps(const struct profile *p, bool upgrade)
 /* Request to the manager, and its grant, apart from what the manager must do first. */
 static uint64_t asked_ps(const struct profile *p)
 {
-	return message_ps(p, RUN_BYTES) + take_ps(p) + message_ps(p, GRANT_BYTES) + take_ps(p);
+	return message_ps(p, REQUEST_BYTES) + take_ps(p) + message_ps(p, GRANT_BYTES) + take_ps(p);
 }
 
 /* The manager recalls a page from another node, and takes up the answer. */

@@ -16,10 +16,32 @@ static uint64_t expected(const struct model *model)
 	return model->undecided ? model->before : model->latest;
 }
 
+/* One that moves: there is one at most, always. */
+static bool find_manager(struct world *world, struct page_id page, struct node_id *manager)
+{
+	struct directory_view view;
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < world->node_count; i++) {
+		struct node *node = &world->nodes[i];
+
+		if (!node->alive || !engine_directory_view(node->engine, page, &view))
+			continue;
+		*manager = node_id(i);
+		count++;
+	}
+	if (count > 1)
+		sim_fail(world, &page, "page %llu has %u managers", (unsigned long long)page.value,
+			 count);
+	return count == 1;
+}
+
 bool check_manager(struct world *world, struct page_id page, struct node_id *manager)
 {
 	uint16_t home = engine_home(world->nodes[0].engine, page);
 
+	if (world->manager >= MANAGER_BROADCAST)
+		return find_manager(world, page, manager);
 	if (world->manager == MANAGER_CENTRAL)
 		home = 0;
 	if (home == HOME_UNKNOWN)
@@ -115,7 +137,8 @@ static void page_given_up(struct world *world, struct page_id page, uint64_t ver
 				 (unsigned long long)page.value, i);
 		avoidable |= engine_page_version(node->engine, page) == version;
 	}
-	if (avoidable && world->dead_count == 1)
+	/* One that takes a lost manager's place knows only copies that are mapped to be current. */
+	if (avoidable && world->dead_count == 1 && world->manager < MANAGER_BROADCAST)
 		sim_fail(world, &page, "page %llu is given up, and a survivor has its bytes",
 			 (unsigned long long)page.value);
 	world->avoidable_losses += avoidable;
@@ -210,10 +233,44 @@ static void check_directory(struct world *world, struct node_id manager, struct 
 	check_frame(world, view.owner, page, "owns");
 }
 
+/* Hints lead to the manager, in fewer steps than there are nodes. */
+static void check_hints(struct world *world, struct page_id page)
+{
+	if (world->manager != MANAGER_DYNAMIC || world->dead_count > 0)
+		return;
+	for (unsigned int i = 0; i < world->node_count; i++) {
+		unsigned int at = i;
+		unsigned int hops = 0;
+
+		while (engine_hint(world->nodes[at].engine, page) != at) {
+			uint16_t next = engine_hint(world->nodes[at].engine, page);
+
+			if (next == HOME_UNKNOWN)
+				break; /* nobody has asked this node, or it anybody */
+			if (++hops == world->node_count)
+				sim_fail(world, &page, "hints from node %u lead in a circle", i);
+			at = next;
+		}
+	}
+}
+
+/* A request for writing is sent on by each node at most once. */
+static void check_hops(struct world *world, unsigned int index)
+{
+	const struct engine_stats *stats = engine_stats(world->nodes[index].engine);
+
+	if (world->manager == MANAGER_DYNAMIC && world->dead_count == 0 &&
+	    stats->hops_max + 1 >= world->node_count && stats->hops_max > 0)
+		sim_fail(world, NULL, "node %u: a request came over %llu others", index,
+			 (unsigned long long)stats->hops_max);
+}
+
 static void check_page_at_rest(struct world *world, struct page_id page)
 {
 	struct node_id manager;
 	bool known = check_manager(world, page, &manager);
+
+	check_hints(world, page);
 
 	for (unsigned int i = 0; i < world->node_count; i++) {
 		struct node *node = &world->nodes[i];
@@ -225,12 +282,13 @@ static void check_page_at_rest(struct world *world, struct page_id page)
 				 engine_page_state(node->engine, page), node->mapping[page.value]);
 		if (node->mapping[page.value] != PAGE_INVALID)
 			check_frame(world, node_id(i), page, "holds");
-		if (node->mapping[page.value] != PAGE_INVALID && !known)
-			sim_fail(world, &page, "node %u holds a page without a home", i);
+		if (node->mapping[page.value] != PAGE_INVALID && !known &&
+		    (world->dead_count == 0 || world->manager < MANAGER_BROADCAST))
+			sim_fail(world, &page, "node %u holds a page without a manager", i);
 	}
 	/* A home that was decided and never asked for anything need not know of it. */
 	if (known && node_at(world, manager)->alive &&
-	    (world->manager == MANAGER_CENTRAL ||
+	    (world->manager != MANAGER_FIXED ||
 	     engine_home(node_at(world, manager)->engine, page) != HOME_UNKNOWN))
 		check_directory(world, manager, page);
 }
@@ -242,6 +300,7 @@ void check_rest(struct world *world)
 	for (unsigned int i = 0; i < world->node_count; i++) {
 		if (world->nodes[i].alive)
 			check_engine_at_rest(world, i);
+		check_hops(world, i);
 	}
 	for (uint64_t i = 0; i < SIM_PAGES; i++)
 		check_page_at_rest(world, page_id(i));

@@ -14,6 +14,51 @@ static void print_grant(const struct message_grant *grant)
 		printf(" %" PRIu64, grant_version(grant, i));
 }
 
+static void print_request(const struct message_request *request)
+{
+	printf("p%" PRIu64 "+%u by n%u tag %u hops %u%s%s%s", request->page, request->page_count,
+	       request->node, request->tag, request->hops,
+	       request->flags & REQUEST_ROUND ? " round" : "",
+	       request->flags & REQUEST_TRAIL ? " trail" : "",
+	       request->flags & REQUEST_RECOVER ? " recover" : "");
+}
+
+static void print_known(const struct message_known *known)
+{
+	if (known->node == 0)
+		printf(" nobody");
+	else
+		printf(" n%u at %" PRIu64, known->node - 1u, (uint64_t)known->version);
+}
+
+/* About managers that move. */
+static void print_moving(const struct message *message)
+{
+	const struct message_told *told = &message->told;
+
+	switch ((int)message->kind) {
+	case MSG_QUEUE:
+		printf("p%" PRIu64 ":", message->queue.page);
+		for (unsigned int i = 0; i < message->queue.request_count; i++)
+			printf(" n%u%s", (unsigned int)message->queue.requests[i].node,
+			       message->queue.requests[i].write ? " writes" : "");
+		return;
+	case MSG_ABSENT:
+		printf("p%" PRIu64 "+%u tag %u:", message->absent.page, message->absent.page_count,
+		       message->absent.tag);
+		for (unsigned int i = 0; i < message->absent.page_count; i++)
+			print_known(&message->absent.known[i]);
+		return;
+	case MSG_TOLD:
+		printf("p%" PRIu64 " tag %u%s%s%s version %" PRIu64, told->page, told->tag,
+		       told->flags & TOLD_MANAGES ? " manages" : "",
+		       told->flags & TOLD_UNDECIDED ? " undecided" : "",
+		       told->flags & TOLD_HOLDS ? " holds" : "", told->version);
+		print_known(&told->known);
+		return;
+	}
+}
+
 static void print_message(const struct message *message)
 {
 	enum message_kind kind = (enum message_kind)message->kind;
@@ -21,7 +66,12 @@ static void print_message(const struct message *message)
 	printf("%s ", message_name(kind));
 	if (kind == MSG_READ_GRANT || kind == MSG_WRITE_GRANT)
 		print_grant(&message->grant);
-	else if (kind == MSG_REFUSE || kind == MSG_FETCH_FAILED)
+	else if (kind == MSG_READ_REQUEST || kind == MSG_WRITE_REQUEST || kind == MSG_SEEK)
+		print_request(&message->request);
+	else if (kind == MSG_QUEUE || kind == MSG_ABSENT || kind == MSG_TOLD)
+		print_moving(message);
+	else if (kind == MSG_REFUSE || kind == MSG_FETCH_FAILED || kind == MSG_INVALIDATE ||
+		 kind == MSG_HEARD)
 		printf("p%" PRIu64 "+%u about n%u", message->run.page, message->run.page_count,
 		       message->run.node);
 	else if (kind < MSG_HOME_QUERY)
@@ -83,17 +133,6 @@ void line_event(struct node_id id, const struct event *event)
 	case EV_HOME:
 		printf("home of p%" PRIu64 "?\n", event->home.value);
 		return;
-	case EV_PIN:
-		printf("call %" PRIu64 ": pin p%" PRIu64 " for %s\n", event->token.value,
-		       event->pin.page.value, event->pin.write ? "writing" : "reading");
-		return;
-	case EV_PIN_CANCEL:
-		printf("call %" PRIu64 " is given up\n", event->token.value);
-		return;
-	case EV_UNPIN:
-		printf("unpin p%" PRIu64 " for %s\n", event->pin.page.value,
-		       event->pin.write ? "writing" : "reading");
-		return;
 	case EV_COLLECT:
 		printf("collective call op %d\n", event->collect.op);
 		return;
@@ -121,6 +160,7 @@ void line_command(struct node_id id, const struct command *command)
 		[CMD_DOWNGRADE] = "downgrade",
 		[CMD_FAIL] = "fail",
 		[CMD_COMPLETE] = "complete",
+		[CMD_LOSE] = "lose",
 		[CMD_FREE] = "free",
 	};
 
@@ -136,6 +176,8 @@ void line_command(struct node_id id, const struct command *command)
 		       command->complete.token.value, command->status, command->complete.value);
 	} else if (command->kind == CMD_FREE) {
 		printf("free\n");
+	} else if (command->kind == CMD_LOSE) {
+		printf("lose n%u\n", command->peer.value);
 	} else {
 		print_run(names[command->kind], &command->run);
 	}

@@ -2,8 +2,9 @@
 /*
  * sim: clusters in one thread, from seeds.
  *
- *   sim --mode pages|loss|many|pins [--seconds N] [--base SEED]   fresh seeds for N seconds
+ *   sim --mode pages|loss|many [--seconds N] [--base SEED]   fresh seeds for N seconds
  *   sim --mode MODE --seed SEED [--trace]                    one seed
+ *   sim --mode MODE --manager KIND ...                       all of one kind, whatever the seed
  *   sim --mode MODE --seeds FILE ...                         first those of FILE ("MODE SEED #
  * why")
  *
@@ -22,6 +23,7 @@
 
 struct options {
 	enum sim_mode mode;
+	enum manager_kind manager;
 	uint64_t seconds;
 	uint64_t base;
 	uint64_t seed;
@@ -55,17 +57,29 @@ static void on_abort(int signal)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: sim --mode pages|loss|many|pins [--seconds N] [--base SEED]\n"
+	fprintf(stderr, "usage: sim --mode pages|loss|many [--seconds N] [--base SEED]\n"
 			"       sim --mode MODE --seed SEED [--trace]\n"
-			"       sim --mode MODE --seeds FILE\n");
+			"       sim --mode MODE --seeds FILE\n"
+			"       sim --mode MODE --manager fixed|central|broadcast|dynamic ...\n");
 	exit(2);
 }
 
 static bool mode_parse(const char *name, enum sim_mode *mode)
 {
-	for (unsigned int i = MODE_PAGES; i <= MODE_PINS; i++) {
+	for (unsigned int i = MODE_PAGES; i <= MODE_MANY; i++) {
 		if (strcmp(name, sim_mode_name((enum sim_mode)i)) == 0) {
 			*mode = (enum sim_mode)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool manager_parse(const char *name, enum manager_kind *manager)
+{
+	for (unsigned int i = MANAGER_FIXED; i <= MANAGER_DYNAMIC; i++) {
+		if (strcmp(name, sim_manager_name((enum manager_kind)i)) == 0) {
+			*manager = (enum manager_kind)i;
 			return true;
 		}
 	}
@@ -76,6 +90,9 @@ static void option_take(struct options *options, const char *name, const char *v
 {
 	if (strcmp(name, "--mode") == 0) {
 		if (!mode_parse(value, &options->mode))
+			usage();
+	} else if (strcmp(name, "--manager") == 0) {
+		if (!manager_parse(value, &options->manager))
 			usage();
 	} else if (strcmp(name, "--seconds") == 0) {
 		options->seconds = strtoull(value, NULL, 0);
@@ -161,7 +178,7 @@ static void run_budget(struct world *world, struct totals *totals, const struct 
 int main(int argc, char **argv)
 {
 	struct options options = options_parse(argc, argv);
-	struct world world = { .seed = 0 };
+	struct world world = { .forced = options.manager };
 	struct totals totals = { .worlds = 0 };
 	double start = seconds_now();
 

@@ -88,6 +88,17 @@ static void channel_cut(struct world *world, struct channel *channel, uint32_t k
 	busy_remove(world, channel);
 }
 
+/* Hints lead every writer to the manager, as long as nobody is lost: it need not ask all. */
+static void check_request(struct world *world, const struct message *message)
+{
+	struct page_id page = page_id(message->request.page);
+
+	if (message->kind == MSG_WRITE_REQUEST && (message->request.flags & REQUEST_ROUND) != 0 &&
+	    world->manager == MANAGER_DYNAMIC && world->dead_count == 0)
+		sim_fail(world, &page, "node %u asks all nodes for page %llu, to write",
+			 message->request.node, (unsigned long long)page.value);
+}
+
 void net_send(struct world *world, struct node_id from, struct node_id to,
 	      const struct message *message)
 {
@@ -100,6 +111,7 @@ void net_send(struct world *world, struct node_id from, struct node_id to,
 		sim_fail(world, NULL, "%s of %u bytes, should be %zu",
 			 message_name((enum message_kind)message->kind), message->bytes,
 			 message_bytes(message));
+	check_request(world, message);
 	for (uint64_t i = 0; message->kind == MSG_REFUSE && i < message->run.page_count; i++)
 		check_refusal(world, to, page_id(message->run.page + i));
 	if (!node_at(world, to)->alive)
@@ -283,7 +295,6 @@ void net_crash(struct world *world)
 	world->crashes_left--;
 	world->dead_count++;
 	trace_line(world, "n%u crashes", dead.value);
-	pin_node_lost(node);
 	for (uint64_t i = 0; i < SIM_PAGES; i++) {
 		if (node->mapping[i] == PAGE_WRITE)
 			world->pages[i].undecided = true;

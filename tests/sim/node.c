@@ -20,7 +20,6 @@ void node_set_mapping(struct world *world, struct node_id id, struct page_id pag
 	model->writers += mapping == PAGE_WRITE;
 	model->readers += mapping == PAGE_READ;
 	node->mapping[page.value] = (uint8_t)mapping;
-	pin_check(world, id, page);
 	if (model->writers > 1 || (model->writers == 1 && model->readers > 0))
 		sim_fail(world, &page, "%u writers and %u readers of page %llu", model->writers,
 			 model->readers, (unsigned long long)page.value);
@@ -179,6 +178,11 @@ static void carry_out(struct world *world, struct node_id id, const struct comma
 		break;
 	case CMD_FREE:
 		call_block_freed(world, id, command);
+		break;
+	case CMD_LOSE:
+		if (node_at(world, command->peer)->alive)
+			sim_fail(world, NULL, "node %u takes %u, which lives, for lost", id.value,
+				 command->peer.value);
 		break;
 	}
 }

@@ -15,9 +15,21 @@ static const struct world *current;
 
 const char *sim_mode_name(enum sim_mode mode)
 {
-	static const char *const names[] = { "pages", "loss", "many", "pins" };
+	static const char *const names[] = { "pages", "loss", "many" };
 
 	return names[mode];
+}
+
+const char *sim_manager_name(enum manager_kind manager)
+{
+	static const char *const names[] = {
+		[MANAGER_FIXED] = "fixed",
+		[MANAGER_CENTRAL] = "central",
+		[MANAGER_BROADCAST] = "broadcast",
+		[MANAGER_DYNAMIC] = "dynamic",
+	};
+
+	return names[manager];
 }
 
 void sim_print_replay(void)
@@ -26,9 +38,11 @@ void sim_print_replay(void)
 
 	if (current == NULL)
 		return;
-	int bytes =
-		snprintf(line, sizeof(line), "replay: sim --mode %s --seed %" PRIu64 " --trace\n",
-			 sim_mode_name(current->mode), current->seed);
+	int bytes = snprintf(line, sizeof(line),
+			     "replay: sim --mode %s --seed %" PRIu64 "%s%s --trace\n",
+			     sim_mode_name(current->mode), current->seed,
+			     current->forced != 0 ? " --manager " : "",
+			     current->forced != 0 ? sim_manager_name(current->forced) : "");
 
 	if (write(STDERR_FILENO, line, (size_t)bytes) < 0)
 		_exit(1);

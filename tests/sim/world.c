@@ -53,6 +53,18 @@ static void choose_pages(struct world *world)
 		world->hot[world->hot_count++] = page_id(below(world, SIM_PAGES));
 }
 
+static void choose_manager(struct world *world)
+{
+	static const enum manager_kind kinds[] = {
+		MANAGER_FIXED,	   MANAGER_FIXED,   MANAGER_CENTRAL, MANAGER_BROADCAST,
+		MANAGER_BROADCAST, MANAGER_DYNAMIC, MANAGER_DYNAMIC, MANAGER_DYNAMIC,
+	};
+
+	world->manager = kinds[below(world, 8)];
+	if (world->forced != 0)
+		world->manager = world->forced;
+}
+
 static void choose_config(struct world *world)
 {
 	static const uint64_t holds[] = { 0, 0, 1000, 20000, 300000 };
@@ -68,10 +80,6 @@ static void choose_config(struct world *world)
 		world->crashes_left = world->crashes_left > 3 ? 3 : world->crashes_left;
 		world->steps_per_round = 100 + below(world, 1500);
 	}
-	if (world->mode == MODE_PINS) {
-		world->node_count = 2 + below(world, 5);
-		world->crashes_left = below(world, 2);
-	}
 	if (world->mode == MODE_MANY) {
 		world->node_count = 70 + below(world, SIM_NODES_MAX - 70 + 1);
 		world->thread_count = 1;
@@ -79,12 +87,10 @@ static void choose_config(struct world *world)
 		world->steps_per_round = 6000;
 		world->crashes_left = chance(world, 30) ? 2 : 0;
 	}
-	world->manager = chance(world, 30) ? MANAGER_CENTRAL : MANAGER_FIXED;
+	choose_manager(world);
 	world->hold_ns = holds[below(world, 5)];
 	world->page_requests = UNIT_PAGES + below(world, 32);
 	choose_weights(world);
-	if (world->mode == MODE_PINS)
-		world->percent_pin = 5 + below(world, 60);
 	choose_pages(world);
 }
 
@@ -136,6 +142,7 @@ static void world_open(struct world *world, enum sim_mode mode, uint64_t seed, b
 	*world = (struct world){
 		.seed = seed,
 		.mode = mode,
+		.forced = world->forced,
 		.trace = trace,
 		.prng = prng_init(seed),
 		.busy.item_bytes = sizeof(uint32_t),
@@ -225,8 +232,7 @@ void world_run(struct world *world, enum sim_mode mode, uint64_t seed, bool trac
 {
 	world_open(world, mode, seed, trace);
 	trace_line(world, "%u nodes, %u threads each, %s manager, hold %llu ns, %u hot pages",
-		   world->node_count, world->thread_count,
-		   world->manager == MANAGER_CENTRAL ? "central" : "fixed",
+		   world->node_count, world->thread_count, sim_manager_name(world->manager),
 		   (unsigned long long)world->hold_ns, world->hot_count);
 	call_objects_init(world);
 	rest(world);

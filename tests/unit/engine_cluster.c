@@ -123,6 +123,7 @@ static void take_command(struct cluster *cluster, unsigned int node, const struc
 	case CMD_INVALIDATE:
 	case CMD_DOWNGRADE:
 	case CMD_FAIL:
+	case CMD_LOSE:
 		return;
 	}
 	ASSERT(false);

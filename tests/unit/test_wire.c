@@ -27,6 +27,18 @@ static const struct wire_limits limits = { .node_count = NODES, .page_limit = PA
 	{                                                                                          \
 		.run = {.page = 3, .page_count = 2, .node = NODES - 1 }                            \
 	}
+#define FULL_REQUEST                                                                               \
+	{                                                                                          \
+		.request = {                                                                       \
+			.page = PAGES - RUN_MAX,                                                   \
+			.page_count = RUN_MAX,                                                     \
+			.node = NODES - 1,                                                         \
+			.tag = 0x11223344,                                                         \
+			.home = NODES,                                                             \
+			.hops = 0x5566,                                                            \
+			.flags = REQUEST_FLAGS                                                     \
+		}                                                                                  \
+	}
 #define FULL_GRANT                                                                                 \
 	{                                                                                          \
 		.grant = {.page = PAGES - RUN_MAX, .page_count = RUN_MAX, .owner = NODES - 1 }     \
@@ -44,10 +56,23 @@ static const struct wire_limits limits = { .node_count = NODES, .page_limit = PA
 
 /* The largest of each kind. sample() fills the arrays. */
 static const struct message samples[MSG_KIND_END] = {
-	[MSG_READ_REQUEST] = FULL_RUN,
-	[MSG_WRITE_REQUEST] = FULL_RUN,
+	[MSG_READ_REQUEST] = FULL_REQUEST,
+	[MSG_WRITE_REQUEST] = FULL_REQUEST,
+	[MSG_SEEK] = FULL_REQUEST,
+	[MSG_QUEUE] = { .queue = { .page = PAGES - 1, .request_count = HANDED_MAX } },
+	[MSG_HANDOVER] = FULL_RUN,
+	[MSG_DECLINE] = FULL_RUN,
+	[MSG_ABSENT] = { .absent = { .page = PAGES - ABSENT_MAX,
+				     .page_count = ABSENT_MAX,
+				     .tag = 0x11223344 } },
+	[MSG_TOLD] = { .told = { .page = PAGES - 1,
+				 .tag = 0x11223344,
+				 .flags = TOLD_FLAGS,
+				 .known = { .version = UINT64_C(0x112233445566), .node = NODES },
+				 .version = UINT64_C(0x1122334455667788) } },
+	[MSG_HEARD] = NODE_RUN,
 	[MSG_CONFIRM] = FULL_RUN,
-	[MSG_INVALIDATE] = FULL_RUN,
+	[MSG_INVALIDATE] = NODE_RUN,
 	[MSG_INVALIDATED] = FULL_RUN,
 	[MSG_DOWNGRADE] = FULL_RUN,
 	[MSG_DOWNGRADED] = FULL_RUN,
@@ -92,6 +117,18 @@ static struct message sample(enum message_kind kind)
 		message.grant.version = UINT64_C(0x1122334455660000);
 		for (unsigned int i = 0; i < RUN_MAX; i++)
 			message.grant.deltas[i] = (int16_t)(i % 2 ? -(int)i * 500 : (int)i * 500);
+	} else if (kind == MSG_QUEUE) {
+		for (unsigned int i = 0; i < HANDED_MAX; i++) {
+			message.queue.requests[i].node = (uint16_t)(i % NODES);
+			message.queue.requests[i].hops = (0x7fff - i) & 0x7fff;
+			message.queue.requests[i].write = i % 2;
+			message.queue.requests[i].tag = UINT32_MAX - i;
+		}
+	} else if (kind == MSG_ABSENT) {
+		for (unsigned int i = 0; i < ABSENT_MAX; i++) {
+			message.absent.known[i].node = (i % (NODES + 1)) & 0xffffu;
+			message.absent.known[i].version = i % (NODES + 1) == 0 ? 0 : 0xffffu - i;
+		}
 	} else if (kind == MSG_HOME_REPLY) {
 		for (unsigned int i = 0; i < UNITS - 1; i++)
 			message.home_reply.homes[i] = i % 2 ? HOME_UNKNOWN : (uint16_t)(i / 2);
@@ -203,19 +240,50 @@ struct change {
 };
 
 static const struct change changes[] = {
-	{ "no page", MSG_READ_REQUEST, FIELD(run.page_count), 0, -EBADMSG },
-	{ "too many pages", MSG_READ_REQUEST, FIELD(run.page_count), RUN_MAX + 1, -EBADMSG },
-	{ "past the end", MSG_READ_REQUEST, FIELD(run.page), PAGES - RUN_MAX + 1, -EBADMSG },
-	{ "page wraps round", MSG_READ_REQUEST, FIELD(run.page), UINT64_MAX - 3, -EBADMSG },
-	{ "a node unasked", MSG_READ_REQUEST, FIELD(run.node), 1, -EBADMSG },
-	{ "not zero", MSG_READ_REQUEST, FIELD(run.zero), 1, -EBADMSG },
-	{ "fewer pages", MSG_READ_REQUEST, FIELD(run.page_count), 1, 0 },
-	{ "a node unasked", MSG_WRITE_REQUEST, FIELD(run.node), 1, -EBADMSG },
-	{ "no page", MSG_WRITE_REQUEST, FIELD(run.page_count), 0, -EBADMSG },
+	{ "no page", MSG_READ_REQUEST, FIELD(request.page_count), 0, -EBADMSG },
+	{ "too many pages", MSG_READ_REQUEST, FIELD(request.page_count), RUN_MAX + 1, -EBADMSG },
+	{ "past the end", MSG_READ_REQUEST, FIELD(request.page), PAGES - RUN_MAX + 1, -EBADMSG },
+	{ "page wraps round", MSG_READ_REQUEST, FIELD(request.page), UINT64_MAX - 3, -EBADMSG },
+	{ "no such node", MSG_READ_REQUEST, FIELD(request.node), NODES, -EBADMSG },
+	{ "no such home", MSG_READ_REQUEST, FIELD(request.home), NODES + 1, -EBADMSG },
+	{ "home not said", MSG_READ_REQUEST, FIELD(request.home), 0, 0 },
+	{ "no such flag", MSG_READ_REQUEST, FIELD(request.flags), REQUEST_FLAGS + 1, -EBADMSG },
+	{ "not zero", MSG_READ_REQUEST, FIELD(request.zero[0]), 1, -EBADMSG },
+	{ "not zero", MSG_READ_REQUEST, FIELD(request.zero[2]), 1, -EBADMSG },
+	{ "fewer pages", MSG_READ_REQUEST, FIELD(request.page_count), 1, 0 },
+	{ "no such node", MSG_WRITE_REQUEST, FIELD(request.node), NODES, -EBADMSG },
+	{ "no page", MSG_WRITE_REQUEST, FIELD(request.page_count), 0, -EBADMSG },
+	{ "no such node", MSG_SEEK, FIELD(request.node), NODES, -EBADMSG },
+	{ "no page", MSG_SEEK, FIELD(request.page_count), 0, -EBADMSG },
+	{ "past the end", MSG_QUEUE, FIELD(queue.page), PAGES, -EBADMSG },
+	{ "no request", MSG_QUEUE, FIELD(queue.request_count), 0, -EBADMSG },
+	{ "too many", MSG_QUEUE, FIELD(queue.request_count), HANDED_MAX + 1, -EBADMSG },
+	{ "another length", MSG_QUEUE, FIELD(queue.request_count), 1, -EBADMSG },
+	{ "no such node", MSG_QUEUE, FIELD(queue.requests[27]), NODES, -EBADMSG },
+	{ "not zero", MSG_QUEUE, FIELD(queue.zero[1]), 1, -EBADMSG },
+	{ "no page", MSG_HANDOVER, FIELD(run.page_count), 0, -EBADMSG },
+	{ "a node unasked", MSG_HANDOVER, FIELD(run.node), 1, -EBADMSG },
+	{ "not zero", MSG_HANDOVER, FIELD(run.zero), 1, -EBADMSG },
+	{ "no page", MSG_DECLINE, FIELD(run.page_count), 0, -EBADMSG },
+	{ "a node unasked", MSG_DECLINE, FIELD(run.node), 1, -EBADMSG },
+	{ "past the end", MSG_ABSENT, FIELD(absent.page), PAGES - ABSENT_MAX + 1, -EBADMSG },
+	{ "too many pages", MSG_ABSENT, FIELD(absent.page_count), ABSENT_MAX + 1, -EBADMSG },
+	{ "another length", MSG_ABSENT, FIELD(absent.page_count), 1, -EBADMSG },
+	{ "no such node", MSG_ABSENT, FIELD(absent.known[27]), UINT64_C(5) << 48, -EBADMSG },
+	{ "nobody's version", MSG_ABSENT, FIELD(absent.known[27]), 1, -EBADMSG },
+	{ "nobody", MSG_ABSENT, FIELD(absent.known[27]), 0, 0 },
+	{ "not zero", MSG_ABSENT, FIELD(absent.zero), 1, -EBADMSG },
+	{ "past the end", MSG_TOLD, FIELD(told.page), PAGES, -EBADMSG },
+	{ "no such flag", MSG_TOLD, FIELD(told.flags), TOLD_FLAGS + 1, -EBADMSG },
+	{ "a version unasked", MSG_TOLD, FIELD(told.flags), TOLD_UNDECIDED, -EBADMSG },
+	{ "holds", MSG_TOLD, FIELD(told.flags), TOLD_HOLDS, 0 },
+	{ "no such node", MSG_TOLD, FIELD(told.known), UINT64_C(5) << 48, -EBADMSG },
+	{ "not zero", MSG_TOLD, FIELD(told.zero[1]), 1, -EBADMSG },
+	{ "no such node", MSG_HEARD, FIELD(run.node), NODES, -EBADMSG },
 	{ "no page", MSG_CONFIRM, FIELD(run.page_count), 0, -EBADMSG },
 	{ "a node unasked", MSG_CONFIRM, FIELD(run.node), 1, -EBADMSG },
 	{ "no page", MSG_INVALIDATE, FIELD(run.page_count), 0, -EBADMSG },
-	{ "a node unasked", MSG_INVALIDATE, FIELD(run.node), 1, -EBADMSG },
+	{ "no such node", MSG_INVALIDATE, FIELD(run.node), NODES, -EBADMSG },
 	{ "no page", MSG_INVALIDATED, FIELD(run.page_count), 0, -EBADMSG },
 	{ "a node unasked", MSG_INVALIDATED, FIELD(run.node), 1, -EBADMSG },
 	{ "no page", MSG_DOWNGRADE, FIELD(run.page_count), 0, -EBADMSG },
@@ -327,7 +395,9 @@ static int decode_counted(struct message *message, const struct wire_limits *lar
 static void test_counts(void **state)
 {
 	const struct wire_limits large = { .node_count = 1, .page_limit = SPACE_PAGES_MAX };
-	struct message run = { .kind = MSG_READ_REQUEST };
+	struct message run = { .kind = MSG_CONFIRM };
+	struct message request = { .kind = MSG_READ_REQUEST };
+	struct message absent = { .kind = MSG_ABSENT };
 	struct message grant = { .kind = MSG_READ_GRANT };
 	struct message homes = { .kind = MSG_HOME_REPLY };
 
@@ -337,6 +407,11 @@ static void test_counts(void **state)
 
 		run.run.page_count = count;
 		assert_int_equal(decode_counted(&run, &large), error);
+		request.request.page_count = count;
+		assert_int_equal(decode_counted(&request, &large), error);
+		absent.absent.page_count = count;
+		assert_int_equal(decode_counted(&absent, &large),
+				 count >= 1 && count <= ABSENT_MAX ? 0 : -EBADMSG);
 		grant.grant.page_count = count;
 		assert_int_equal(decode_counted(&grant, &large), error);
 		homes.home_reply.unit_count = count;
