@@ -49,7 +49,7 @@ extern "C" {
 #define DSM_PLACE_CYCLIC (-1)	   /* 256 KiB units dealt round the nodes */
 #define DSM_PLACE_FIRST_TOUCH (-2) /* each 256 KiB unit: the node that touches it first */
 
-/* Access modes of dsm_prefetch(). */
+/* Access modes of dsm_prefetch() and dsm_pin(). */
 #define DSM_READ 0
 #define DSM_WRITE 1
 
@@ -129,6 +129,26 @@ int dsm_home(const void *addr);
  * of one fault. A hint: it changes nothing but time. Errors: -EFAULT not shared, -EINVAL mode.
  */
 int dsm_prefetch(const void *addr, size_t size, int mode);
+
+/* Bytes that a node may have pinned at a time. */
+#define DSM_PIN_MAX ((size_t)16 << 20)
+
+/*
+ * Brings the pages of [addr, addr + size) here for DSM_READ or DSM_WRITE and keeps them until
+ * dsm_unpin(): for system calls and devices, which do not wait for a page as a load or store does.
+ * Other nodes that want to write them (or, for DSM_WRITE, to read them) wait meanwhile: make the
+ * system call and unpin; between the two touch no other shared memory, call no other dsm function
+ * and do not wait for another node. Pages are pinned in ascending order, so that nodes which pin
+ * overlapping ranges cannot wait for each other; pin what one call needs by one dsm_pin(), or in
+ * ascending order. A page may be pinned by several threads.
+ * Errors, with nothing pinned: -EFAULT not shared; -EINVAL mode; -ENOMEM more than DSM_PIN_MAX
+ * bytes pinned on this node; -ETIMEDOUT a page did not come in time (option "pin-timeout");
+ * -EHOSTDOWN a page is lost; -ENOTCONN.
+ */
+int dsm_pin(const void *addr, size_t size, int mode);
+
+/* Undoes one dsm_pin(). Errors: -EINVAL the range is not pinned so; -EFAULT, -ENOTCONN. */
+int dsm_unpin(const void *addr, size_t size, int mode);
 
 /* ---- synchronisation ---------------------------------------------------------------------- */
 

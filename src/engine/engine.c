@@ -328,6 +328,14 @@ static int take_event(struct engine *engine, const struct event *event)
 		return 0;
 	case EV_HOME:
 		return home_event(engine, event);
+	case EV_PIN:
+		return pin_event(engine, event);
+	case EV_PIN_CANCEL:
+		pin_cancel(engine, event);
+		return 0;
+	case EV_UNPIN:
+		pin_release(engine, event);
+		return 0;
 	case EV_SYNC:
 		return sync_event(engine, event);
 	case EV_COLLECT:
@@ -370,7 +378,7 @@ bool engine_quiet(const struct engine *engine)
 	return engine->pending_count == 0 && engine->deferral_count == 0 &&
 	       engine->pager_count == 0 && engine->request_count == 0 && engine->call_count == 0 &&
 	       engine->home_waiter_count == 0 && engine->collect.token.value == 0 &&
-	       !directory_repairing(engine) && sync_quiet(engine);
+	       !directory_repairing(engine) && sync_quiet(engine) && pin_quiet(engine);
 }
 
 bool engine_threads_waiting(const struct engine *engine)

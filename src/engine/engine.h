@@ -53,6 +53,9 @@ enum event_kind {
 	EV_TIMER,	 /* the time engine_timer_ns() named has come */
 	EV_REGION,	 /* region: pages came into use, on all nodes */
 	EV_HOME,	 /* home, token: where is a page's home? */
+	EV_PIN,		 /* pin, token: have the page here, and keep it */
+	EV_PIN_CANCEL,	 /* token: of an EV_PIN that is not waited for any more */
+	EV_UNPIN,	 /* pin: of a page that is pinned so */
 	EV_SYNC,	 /* sync, token */
 	EV_COLLECT,	 /* collect, token */
 	EV_HEAP_ALLOC,	 /* heap, token: units wanted */
@@ -91,6 +94,10 @@ struct event {
 			bool heap; /* the heap may use it */
 		} region;
 		struct page_id home;
+		struct {
+			struct page_id page;
+			bool write;
+		} pin;
 		struct {
 			uint64_t name;
 			enum sync_kind kind;
@@ -155,6 +162,9 @@ struct command {
 	};
 };
 
+/* Pages of one node that may be pinned at a time. */
+#define PINNED_MAX 4096u
+
 /* Commands of one step at most: a run of writes, each to a page that every node reads. */
 #define COMMANDS_MAX (RUN_MAX * NODES_MAX * 4u)
 
@@ -211,6 +221,9 @@ bool engine_threads_waiting(const struct engine *engine);
 bool engine_quiet(const struct engine *engine);
 
 const struct engine_stats *engine_stats(const struct engine *engine);
+
+/* Is the page pinned for writing, or for reading, as `write` says? */
+bool engine_pinned(struct engine *engine, struct page_id page, bool write);
 
 /* ---- for checks: what the engine believes ---- */
 

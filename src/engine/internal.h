@@ -8,6 +8,7 @@
  *   directory.c  the manager's side: who holds what, queues of requests
  *   locate.c     finding a manager that moves with the page: hints, rounds, trails
  *   recover.c    when such a manager may be lost: a census, and another one in its place
+ *   pin.c        pages that are held for system calls and devices
  *   home.c       which node is home to which unit
  *   call.c       calls under way: request out, reply awaited
  *   sync.c       locks, semaphores, condition variables, barriers at their manager
@@ -173,6 +174,38 @@ struct home_waiter {
 
 #define HOME_WAITERS_MAX 64u
 
+/* ---- pin.c ---- */
+
+struct pin {
+	struct page_id page;
+	uint32_t readers; /* pins of each kind */
+	uint32_t writers;
+	uint32_t next; /* index + 1: in the bucket, or free */
+	struct node_id manager;
+	bool recalled; /* a recall of `manager` is put off */
+	bool downgrade;
+};
+
+/* A thread that waits for its page. */
+struct pin_waiter {
+	struct token token;
+	struct page_id page;
+	bool write;
+};
+
+#define PIN_BUCKETS 1024u
+#define PIN_WAITERS_MAX 256u
+
+struct pin_state {
+	uint32_t buckets[PIN_BUCKETS]; /* index + 1 of pins */
+	struct pin pins[PINNED_MAX];
+	uint32_t free;
+	uint32_t fresh;
+	uint32_t recalled_count;
+	uint32_t waiter_count;
+	struct pin_waiter waiters[PIN_WAITERS_MAX];
+};
+
 /* ---- call.c ---- */
 
 /* A local call that waits for a reply from `peer`. */
@@ -307,6 +340,7 @@ struct engine {
 
 	struct sync_state *sync;
 	struct heap_state *heap;
+	struct pin_state pin;
 };
 
 /* ---- emit.c ---- */
@@ -367,6 +401,14 @@ void page_pager_done(struct engine *engine, const struct event *event);
 void page_timer(struct engine *engine);
 void page_peer_down(struct engine *engine, struct node_id peer);
 uint64_t page_timer_ns(const struct engine *engine);
+
+/* Can the page be asked for, or has it been? Else as many are asked for as may be. */
+bool page_room(struct engine *engine, struct page_id page);
+/* Asks for a page that is not asked for already. With room. */
+void page_want(struct engine *engine, struct page_id page, bool write);
+/* Carries out a recall now; unless the page is pinned. */
+void page_recall(struct engine *engine, struct page_id page, struct node_id manager,
+		 bool downgrade);
 
 /* Has the page been asked for, for writing or reading as `write` says, and not been granted? */
 bool page_asked(const struct engine *engine, struct page_id page, bool write);
@@ -432,6 +474,20 @@ struct node_id recover_node(const struct engine *engine);
 void recover_census(struct engine *engine, struct page_id page);
 int recover_seek(struct engine *engine, struct node_id from, const struct message_request *request);
 int recover_told(struct engine *engine, struct node_id from, const struct message_told *told);
+
+/* ---- pin.c ---- */
+
+int pin_event(struct engine *engine, const struct event *event);
+void pin_cancel(struct engine *engine, const struct event *event);
+void pin_release(struct engine *engine, const struct event *event);
+/* True: the page is pinned; the recall will be carried out when it is not. */
+bool pin_puts_off(struct engine *engine, struct page_id page, struct node_id manager,
+		  bool downgrade);
+/* The page was shown (0), or refused: who waits for it has it pinned, or fails with `status`. */
+void pin_settle(struct engine *engine, struct page_id page, int status);
+/* The page is not asked for: those who still wait for it have that done. */
+void pin_want(struct engine *engine, struct page_id page);
+bool pin_quiet(const struct engine *engine);
 
 /* ---- home.c ---- */
 

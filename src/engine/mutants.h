@@ -22,6 +22,8 @@
 	M(DROPPED_WRITER, "an invalidation is forgotten when its writer is lost")                  \
 	M(HASTY_REFUSAL, "a failed fetch is refused though there are other copies")                \
 	M(OLD_SPARE, "a copy from before the latest write takes the owner's place")                \
+	M(LOOSE_PIN, "a pinned page is taken away all the same")                                   \
+	M(FORGOTTEN_PIN, "a recall that was put off by a pin is never carried out")                \
 	M(LATE_COLLECT, "the end of a collective call after a loss is taken for a breach")         \
 	M(SECOND_GRANT, "a grant that is not waited for is taken for a breach")                    \
 	M(TURNED_TO_READER, "a hint is turned to a reader too, whose request is sent on")          \

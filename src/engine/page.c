@@ -51,6 +51,7 @@ static void fail(struct engine *engine, struct page_id page, struct node_id lost
 {
 	set_pending(engine, entry_of(engine, page), PENDING_NONE);
 	emit_page(engine, CMD_FAIL, page, lost);
+	pin_settle(engine, page, -EHOSTDOWN);
 	if (home_moves(engine, page)) {
 		locate_end(engine, page);
 		directory_send_back(engine, page);
@@ -90,6 +91,20 @@ static void ask(struct engine *engine, struct page_id page, bool write)
 		locate_ask(engine, page);
 	else
 		ask_manager(engine, page, write, manager);
+}
+
+bool page_room(struct engine *engine, struct page_id page)
+{
+	return entry_of(engine, page)->pending != PENDING_NONE ||
+	       engine->pending_count < engine->config.page_requests;
+}
+
+void page_want(struct engine *engine, struct page_id page, bool write)
+{
+	struct page_entry *entry = entry_of(engine, page);
+
+	if (entry->pending == PENDING_NONE && entry->state < (write ? PAGE_WRITE : PAGE_READ))
+		ask(engine, page, write);
 }
 
 /* Row "home known". */
@@ -200,6 +215,8 @@ static void complete(struct engine *engine, struct page_id page)
 		entry->peer = 0;
 	else
 		directory_settle(engine, page);
+	pin_settle(engine, page, 0);
+	pin_want(engine, page);
 }
 
 static bool grant_fits(struct engine *engine, const struct message_grant *grant, uint32_t index,
@@ -364,11 +381,12 @@ static void acknowledge(struct engine *engine, struct node_id manager, struct pa
 }
 
 /* Rows "invalidate" and "downgrade". */
-static void recall_now(struct engine *engine, struct page_id page, struct node_id manager,
-		       bool downgrade)
+void page_recall(struct engine *engine, struct page_id page, struct node_id manager, bool downgrade)
 {
 	struct page_entry *entry = entry_of(engine, page);
 
+	if (pin_puts_off(engine, page, manager, downgrade))
+		return;
 	if (entry->state == PAGE_INVALID || (downgrade && entry->state == PAGE_READ)) {
 		acknowledge(engine, manager, page, downgrade);
 		return;
@@ -435,7 +453,7 @@ int page_recalled(struct engine *engine, struct node_id from, const struct messa
 		if (!downgrade)
 			note_writer(engine, page, from, node_id(run->node));
 		if (!defer(engine, page, from, downgrade))
-			recall_now(engine, page, from, downgrade);
+			page_recall(engine, page, from, downgrade);
 	}
 	return 0;
 }
@@ -454,7 +472,7 @@ void page_timer(struct engine *engine)
 		engine->deferral_head = (engine->deferral_head + 1) % DEFERRALS_MAX;
 		engine->deferral_count--;
 		if (!engine_down(engine, deferral.manager))
-			recall_now(engine, deferral.page, deferral.manager, deferral.downgrade);
+			page_recall(engine, deferral.page, deferral.manager, deferral.downgrade);
 	}
 }
 

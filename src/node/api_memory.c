@@ -265,26 +265,38 @@ DSM_API int dsm_home(const void *addr)
 }
 
 /* One event a unit's worth: the engine takes no longer runs. */
-static void prefetch(struct node *node, struct page_id page, uint64_t page_count, bool write)
+void api_prefetch(struct node *node, struct api_range range, bool write)
 {
-	while (page_count > 0) {
+	while (range.page_count > 0) {
 		struct event event = { .kind = EV_PREFETCH };
-		uint32_t run = page_count < UNIT_PAGES ? (uint32_t)page_count : UNIT_PAGES;
+		uint32_t run =
+			range.page_count < UNIT_PAGES ? (uint32_t)range.page_count : UNIT_PAGES;
 
-		event.fault.run = (struct run){ page, run };
+		event.fault.run = (struct run){ range.first, run };
 		event.fault.write = write;
 		node_offer(node, &event);
-		page = page_add(page, run);
-		page_count -= run;
+		range.first = page_add(range.first, run);
+		range.page_count -= run;
 	}
+}
+
+bool api_range(const struct node *node, const void *addr, size_t size, struct api_range *range)
+{
+	const unsigned char *first = addr;
+	struct page_id last;
+
+	if (!region_page(node, first, &range->first) ||
+	    !region_page(node, first + size - 1, &last) ||
+	    region_index(node, range->first) != region_index(node, last))
+		return false;
+	range->page_count = last.value - range->first.value + 1;
+	return true;
 }
 
 DSM_API int dsm_prefetch(const void *addr, size_t size, int mode)
 {
 	struct node *node = job_node("dsm_prefetch");
-	const unsigned char *first = addr;
-	struct page_id start;
-	struct page_id end;
+	struct api_range range;
 
 	if (node == NULL)
 		return -ENOTCONN;
@@ -293,10 +305,9 @@ DSM_API int dsm_prefetch(const void *addr, size_t size, int mode)
 				 mode);
 	if (size == 0)
 		return 0;
-	if (!region_page(node, first, &start) || !region_page(node, first + size - 1, &end) ||
-	    region_index(node, start) != region_index(node, end))
+	if (!api_range(node, addr, size, &range))
 		return api_status(node, "dsm_prefetch", addr, -EFAULT);
-	prefetch(node, start, end.value - start.value + 1, mode == DSM_WRITE);
+	api_prefetch(node, range, mode == DSM_WRITE);
 	return 0;
 }
 

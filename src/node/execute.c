@@ -79,17 +79,17 @@ static void execute(struct node *node, const struct command *command)
 	case CMD_MAP_READ:
 		must(pager->map(node->pager, run.page, run.page_count, PAGER_READ),
 		     "mapping pages");
-		inline_arrived(node, run);
+		inline_arrived(node, run, false);
 		return;
 	case CMD_MAP_WRITE:
 		must(pager->map(node->pager, run.page, run.page_count, PAGER_WRITE),
 		     "mapping pages");
-		inline_arrived(node, run);
+		inline_arrived(node, run, false);
 		return;
 	case CMD_UPGRADE:
 		must(pager->upgrade(node->pager, run.page, run.page_count),
 		     "making pages writable");
-		inline_arrived(node, run);
+		inline_arrived(node, run, false);
 		return;
 	case CMD_INVALIDATE:
 	case CMD_DOWNGRADE:
@@ -97,7 +97,7 @@ static void execute(struct node *node, const struct command *command)
 		return;
 	case CMD_FAIL:
 		fail(node, command);
-		inline_arrived(node, run);
+		inline_arrived(node, run, true);
 		return;
 	case CMD_COMPLETE:
 		waiter_complete(command);

@@ -35,10 +35,52 @@ static struct arrivals *arrivals_of(struct node *node, struct page_id page)
 	return &node->arrivals[page.value % ARRIVALS_CLASSES];
 }
 
-void inline_arrived(struct node *node, struct run run)
+static size_t refused_bytes(const struct node *node)
+{
+	return (node->page_limit + 63) / 64 * sizeof(*node->refused);
+}
+
+int inline_open(struct node *node)
+{
+	if (!node->inline_delivery)
+		return 0;
+	node->refused = table_open(refused_bytes(node));
+	return node->refused == NULL ? -ENOMEM : 0;
+}
+
+void inline_close(struct node *node)
+{
+	table_close((void *)node->refused, refused_bytes(node));
+}
+
+/*
+ * The signal of an access to a page that was refused may look like one of a page that is missing
+ * (a kernel without CONFIG_MEMORY_FAILURE does not tell them apart), so it is noted here.
+ */
+static void note_refusal(struct node *node, struct page_id page, bool refused)
+{
+	_Atomic uint64_t *word = &node->refused[page.value / 64];
+	uint64_t bit = UINT64_C(1) << page.value % 64;
+	uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
+
+	/* Changed under the lock only. */
+	if (((old & bit) != 0) != refused)
+		atomic_store_explicit(word, old ^ bit, memory_order_relaxed);
+}
+
+bool inline_refused(const struct node *node, struct page_id page)
+{
+	return (atomic_load_explicit(&node->refused[page.value / 64], memory_order_relaxed) >>
+			page.value % 64 &
+		1) != 0;
+}
+
+void inline_arrived(struct node *node, struct run run, bool refused)
 {
 	if (!node->inline_delivery)
 		return;
+	for (uint32_t i = 0; i < run.page_count; i++)
+		note_refusal(node, page_add(run.page, i), refused);
 	for (uint32_t i = 0; i < run.page_count && i < ARRIVALS_CLASSES; i++) {
 		struct arrivals *arrivals = arrivals_of(node, page_add(run.page, i));
 

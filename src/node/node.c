@@ -267,6 +267,7 @@ static void close_parts(struct node *node)
 		node->pager_ops->close(node->pager);
 	links_close(node);
 	reads_close(node);
+	inline_close(node);
 	close_engine(node);
 	if (node->kick_fd >= 0)
 		close(node->kick_fd);
@@ -280,6 +281,8 @@ static int open_parts(struct node *node)
 
 	if (error == 0)
 		error = open_engine(node);
+	if (error == 0)
+		error = inline_open(node);
 	if (error == 0)
 		error = links_open(node, &mine.contact);
 	if (error != 0)

@@ -149,6 +149,7 @@ struct node {
 	_Atomic uint32_t arrival_sleepers; /* in all classes */
 	_Atomic uint64_t arrival_wait_ns;  /* how long a page is waited for, of late */
 	struct arrivals arrivals[ARRIVALS_CLASSES];
+	_Atomic uint64_t *refused; /* one bit a page: an access is to end in SIGBUS */
 
 	uint64_t page_limit; /* from here on only at the start, and under `collective_lock` */
 	uint64_t pages_used;
@@ -299,6 +300,9 @@ void waiter_complete(const struct command *command);
 /* Until the waiter is completed: polls for a while, then sleeps. Without the lock. */
 void waiter_wait(struct node *node, struct waiter *waiter);
 
+/* As waiter_wait(), until clock_now_ns() says `due_ns`. False: it is not completed. */
+bool waiter_wait_until(struct node *node, struct waiter *waiter, uint64_t due_ns);
+
 /* Takes a local request to the engine, waits until it is over and returns its status. */
 int node_call(struct node *node, struct event *event, struct waiter *waiter);
 
@@ -307,10 +311,15 @@ void node_offer(struct node *node, struct event *event);
 
 /* ---- inline.c ---- */
 
-/*
- * Pages were shown, or will never come: threads that wait for them try again. With the lock.
+int inline_open(struct node *node);
+void inline_close(struct node *node);
+
+/* Pages were shown, or will never come (`refused`): who waits for them tries again. With the lock.
  */
-void inline_arrived(struct node *node, struct run run);
+void inline_arrived(struct node *node, struct run run, bool refused);
+
+/* Was the page refused: is an access to end in SIGBUS? Without the lock. */
+bool inline_refused(const struct node *node, struct page_id page);
 
 /* What a fault says of the access. */
 enum inline_access {

@@ -142,6 +142,15 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.choices = delivery_choices,
 		.help = "who serves a page fault: the progress thread, or the faulting thread",
 	},
+	[SETTING_PIN_TIMEOUT] = {
+		.name = "pin-timeout",
+		.environment = "PERGOLA_PIN_TIMEOUT",
+		.kind = SETTING_DURATION,
+		.default_text = "10s",
+		.minimum = MS_NS,
+		.maximum = 3600 * S_NS,
+		.help = "how long dsm_pin() waits for a page",
+	},
 	[SETTING_CREDITS] = {
 		.name = "credits",
 		.environment = "PERGOLA_CREDITS",

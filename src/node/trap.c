@@ -217,7 +217,7 @@ static void on_sigbus(int number, siginfo_t *info, void *frame)
 
 	(void)number;
 	if (node != NULL && info->si_code == BUS_ADRERR &&
-	    region_page(node, info->si_addr, &page)) {
+	    region_page(node, info->si_addr, &page) && !inline_refused(node, page)) {
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 		inline_fault(node, page, access_of(context), &context->uc_sigmask);
 		pthread_setcancelstate(cancel, NULL);

@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum waiter_state {
@@ -71,20 +72,37 @@ static void spin(struct node *node, struct waiter *waiter)
 	pthread_mutex_unlock(&node->lock);
 }
 
-void waiter_wait(struct node *node, struct waiter *waiter)
+/* Until it is completed, `due_ns` has come, or for no reason. */
+static void sleep_until(struct waiter *waiter, uint64_t due_ns)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+	const struct timespec left = {
+		.tv_sec = (time_t)(left_ns / UINT64_C(1000000000)),
+		.tv_nsec = (long)(left_ns % UINT64_C(1000000000)),
+	};
+
+	syscall(SYS_futex, &waiter->state, FUTEX_WAIT_PRIVATE, WAITER_ASLEEP,
+		due_ns == UINT64_MAX ? NULL : &left, NULL, 0);
+}
+
+bool waiter_wait_until(struct node *node, struct waiter *waiter, uint64_t due_ns)
 {
 	uint32_t waiting = WAITER_WAITING;
 
 	if (!is_done(waiter) && node->wait_spin_ns > 0)
 		spin(node, waiter);
-	if (is_done(waiter))
-		return;
-	if (!atomic_compare_exchange_strong_explicit(&waiter->state, &waiting, WAITER_ASLEEP,
-						     memory_order_acq_rel, memory_order_acquire))
-		return;
-	while (!is_done(waiter))
-		syscall(SYS_futex, &waiter->state, FUTEX_WAIT_PRIVATE, WAITER_ASLEEP, NULL, NULL,
-			0);
+	/* Done, or asleep; asleep it stays after a time out too, which costs a needless wake-up. */
+	atomic_compare_exchange_strong_explicit(&waiter->state, &waiting, WAITER_ASLEEP,
+						memory_order_acq_rel, memory_order_acquire);
+	while (!is_done(waiter) && clock_now_ns() < due_ns)
+		sleep_until(waiter, due_ns);
+	return is_done(waiter);
+}
+
+void waiter_wait(struct node *node, struct waiter *waiter)
+{
+	waiter_wait_until(node, waiter, UINT64_MAX);
 }
 
 void node_offer(struct node *node, struct event *event)

@@ -107,9 +107,9 @@ struct pager_ops {
 	int (*wake)(struct pager *pager, struct page_id page, uint64_t page_count);
 
 	/*
-	 * Accesses to these pages raise SIGBUS (si_code BUS_MCEERR_AR) from now on, whatever they
-	 * were before. -ENOSYS: this kernel cannot (the pages are invalid then). A later map or
-	 * invalidate may lift it.
+	 * Accesses to these pages raise SIGBUS from now on, whatever they were before. -ENOSYS:
+	 * this kernel cannot (the pages are invalid then). A later map or invalidate may lift it.
+	 * (What the signal says of itself is not always more than for a page that is missing.)
 	 */
 	int (*poison)(struct pager *pager, struct page_id page, uint64_t page_count);
 

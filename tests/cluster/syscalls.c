@@ -7,7 +7,9 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -164,6 +166,139 @@ static void pipe_and_socket(unsigned char *pages)
 	}
 }
 
+/*
+ * What is taken once must not be lost: a datagram, the count of an event. Each into pages that
+ * another node has just written, with the place for the sender's address there too.
+ */
+static void datagrams(unsigned char *pages)
+{
+	struct place {
+		struct sockaddr_storage address;
+		socklen_t address_bytes;
+	} *place = (struct place *)(pages + BYTES);
+	int ends[2];
+	uint64_t three = 3;
+	int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	CHECK(event >= 0);
+	CHECK_OK(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends));
+	for (int turn = 0; turn < count; turn++) {
+		if (self == (turn + 1) % count) {
+			fill(pages, turn);
+			memset(place, 0xff, sizeof(*place));
+			place->address_bytes = sizeof(place->address);
+		}
+		meet();
+		if (self == turn) {
+			CHECK_IS(send(ends[1], pages + 10, 9000, 0), 9000);
+			CHECK_IS(recvfrom(ends[0], pages + BYTES / 2, 20000, 0,
+					  (struct sockaddr *)&place->address,
+					  &place->address_bytes),
+				 9000);
+			CHECK(memcmp(pages + BYTES / 2, pages + 10, 9000) == 0);
+			CHECK(place->address_bytes <= sizeof(sa_family_t));
+			CHECK_IS(write(event, &three, sizeof(three)), sizeof(three));
+			CHECK_IS(read(event, pages + 8, 8), 8);
+			CHECK_IS(*(uint64_t *)(pages + 8), 3);
+			CHECK_IS(read(event, pages + 8, 8), -1);
+			CHECK_IS(errno, EAGAIN);
+		}
+		meet();
+	}
+	close(event);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* The header, its parts and a descriptor that is passed: all of it in shared memory. */
+static void messages(unsigned char *pages)
+{
+	struct letter {
+		struct msghdr header;
+		struct iovec parts[2];
+		_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	} *letter = (struct letter *)(pages + 2 * DSM_PAGE_BYTES - 60);
+	unsigned char *text = pages + 4 * DSM_PAGE_BYTES - 500;
+	int ends[2];
+
+	CHECK_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+	for (int turn = 0; turn < 2 * count; turn++) {
+		if (self == (turn + 1) % count) {
+			fill(pages, turn);
+			*letter = (struct letter){
+				.header = { .msg_iov = letter->parts,
+					    .msg_iovlen = 2,
+					    .msg_control = letter->control,
+					    .msg_controllen = sizeof(letter->control) },
+				.parts = { { text, 400 }, { text + 400, 600 } },
+			};
+			struct cmsghdr *passed = CMSG_FIRSTHDR(&letter->header);
+
+			passed->cmsg_level = SOL_SOCKET;
+			passed->cmsg_type = SCM_RIGHTS;
+			passed->cmsg_len = CMSG_LEN(sizeof(int));
+			memcpy(CMSG_DATA(passed), &ends[0], sizeof(int));
+		}
+		meet();
+		if (self == turn % count) {
+			struct cmsghdr *passed = CMSG_FIRSTHDR(&letter->header);
+			unsigned char copy[1000];
+			int fd = ends[0];
+
+			memcpy(CMSG_DATA(passed), &fd, sizeof(fd));
+			memcpy(copy, text, sizeof(copy));
+			CHECK_IS(sendmsg(ends[1], &letter->header, 0), 1000);
+			memset(text, 0, 1000);
+			memset(letter->control, 0, sizeof(letter->control));
+			CHECK_IS(recvmsg(ends[0], &letter->header, 0), 1000);
+			CHECK(memcmp(copy, text, 1000) == 0);
+			CHECK_IS(letter->header.msg_controllen, CMSG_SPACE(sizeof(int)));
+			memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&letter->header)), sizeof(fd));
+			CHECK(fd != ends[0]);
+			CHECK_OK(close(fd));
+		}
+		meet();
+	}
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* Streams move large parts straight between a file and the caller's memory. */
+static void streams(unsigned char *pages)
+{
+	for (int turn = 0; turn < count; turn++) {
+		if (self == (turn + 1) % count)
+			fill(pages, turn);
+		meet();
+		if (self == turn) {
+			FILE *file = tmpfile();
+			char *text = (char *)pages + 2 * BYTES + 4000;
+
+			CHECK(file != NULL);
+			CHECK_IS(fwrite(pages, 16, BYTES / 16, file), BYTES / 16);
+			rewind(file);
+			CHECK_IS(fread(pages + BYTES, 1, 100, file), 100);
+			CHECK_IS(fread(pages + BYTES + 100, 8, BYTES, file), (BYTES - 100) / 8);
+			CHECK(feof(file) && !ferror(file));
+			verify(pages + BYTES, turn);
+			memset(text, 'x', 9000);
+			strcpy(text + 9000, "end");
+			setvbuf(file, NULL, _IONBF, 0);
+			CHECK(fputs(text, file) >= 0);
+			CHECK_OK(fseek(file, -9003, SEEK_END));
+			CHECK_IS(fread(pages, 1, 9003, file), 9003);
+			CHECK(memcmp(pages, text, 9003) == 0);
+			CHECK_OK(fclose(file));
+		}
+		meet();
+	}
+	for (int turn = 0; turn < count; turn++) {
+		if (self == turn)
+			CHECK_IS(getrandom(pages, 256, 0), 256);
+		meet();
+	}
+}
+
 static int compare(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a;
@@ -276,11 +411,16 @@ static void straddle(unsigned char *pages)
 /* What the kernel cannot have, it says; the pages stay usable. */
 static void failing_calls(unsigned char *pages)
 {
+	void *volatile nowhere = (void *)16;
 	int fd = file_of(0);
 
 	CHECK_IS(read(-1, pages, 10), -1);
 	CHECK_IS(errno, EBADF);
 	CHECK_IS(pread(fd, pages, 10, (off_t)BYTES), 0);
+	CHECK_IS(read(fd, nowhere, 10), -1);
+	CHECK_IS(errno, EFAULT);
+	CHECK_IS(write(fd, nowhere, 10), -1);
+	CHECK_IS(errno, EFAULT);
 	close(fd);
 	meet();
 }
@@ -299,6 +439,9 @@ int main(void)
 	library_calls(region + 8 * BYTES);
 	straddle(region + 12 * BYTES);
 	failing_calls(region + 13 * BYTES);
+	datagrams(region);
+	messages(region + 3 * BYTES);
+	streams(region + 5 * BYTES);
 	linked_list();
 	return check_end();
 }

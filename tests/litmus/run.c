@@ -1,362 +1,297 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Carries litmus tests out on the nodes of a job.
- *
- *   litmus [--iterations N] [--relaxed] [--wrong-order] [TEST...]
- *
- * A worker is a thread of some node; node 0 has workers 0, node_count, ... so that neighbours stand
- * on different nodes. In each batch, a worker plays one of the test's threads, or nobody. A batch
- * has as many instances of the test's locations as fit; each is used once, and zeroed for the next
- * batch by a worker that differs each time, so that pages begin on different nodes.
- *
- * In an even batch the players meet at a barrier before every instance, then wait for a random
- * time; in an odd one they run through all instances as fast as they can. Before an instance, a
- * player may read its words, so that the stores have copies to take away.
- *
- * Accesses are C11 seq_cst atomics: the processor itself must not reorder what the test has in
- * order. --relaxed leaves that out and only reports. --wrong-order exchanges the first two
- * operations of the first thread that has two behind the checker's back: a violation must be found.
- */
-#include "check.h"
-#include "litmus.h"
+/* The program litmus: reads files, checks them, and plays them on the nodes of a job. */
+#include "memory.h"
+#include "play.h"
 
-#include <pthread.h>
+#include <dirent.h>
 
-#define WORDS (DSM_PAGE_BYTES / sizeof(uint32_t))
-#define INSTANCES_MAX 512u
+#define EXIT_USAGE 2
+#define TESTS_MAX 256u
+#define NAMES_MAX 64u
 
-/* So many iterations show more than one outcome if the threads run at the same time at all. */
-#define ENOUGH_TO_MEET 256u
+static const char usage[] =
+	"usage: pergola run -n NODES litmus [OPTION...] [TEST...]\n"
+	"       litmus --check [TEST...]\n"
+	"\n"
+	"Plays litmus tests: a few threads on different nodes, each with a few accesses to shared\n"
+	"words, very often. An outcome that no interleaving of the threads' accesses has is a\n"
+	"violation of sequential consistency. Prints how often each permitted outcome was seen.\n"
+	"\n"
+	"TEST is the name of a shape (SB, MP, ...) in the tests' folder, or a file: whatever has "
+	"a\n"
+	"slash or ends with .litmus. Without one: $CHECK_SHAPES, names with blanks between; "
+	"without\n"
+	"that, every file of the folder. docs/testing.md describes the format.\n"
+	"\n"
+	"  --iterations N   how often each test is played with each placement; from 2, default "
+	"2000\n"
+	"  --placement P    own-pages: each location on a page of its own; one-page: all on one;\n"
+	"                   default: one after the other\n"
+	"  --folder DIR     the tests' folder; default: where they were when this was built\n"
+	"  --relaxed        leave it to the processor in which order a thread's accesses are "
+	"done;\n"
+	"                   what comes out is reported and is no failure\n"
+	"  --check          play nothing: read the tests, say what interleavings permit, and "
+	"whether\n"
+	"                   each file's condition agrees\n";
+
+static const char usage_end[] =
+	"  --help           this\n"
+	"\n"
+	"CHECK_SEED=N repeats the random delays of a run, which prints it.\n"
+	"\n"
+	"Exit status: 0 as it should be; 1 a violation; 2 wrong usage, or a file that is wrong; 77 "
+	"this\n"
+	"machine cannot run a job (the reason is printed).\n";
 
 struct options {
-	unsigned int iterations;
-	bool relaxed;
-	bool wrong_order;
-	char **names;
+	struct play play;
+	const char *folder;
+	bool check;
+	char *shapes; /* CHECK_SHAPES, cut up */
+	const char *names[TESTS_MAX];
 	unsigned int name_count;
 };
 
-/* Shared: three pages of locations, results of each worker's thread, and the barriers' names. */
-struct shared {
-	_Atomic uint32_t words[LITMUS_LOCATIONS_MAX][WORDS];
-	uint32_t results[LITMUS_THREADS_MAX][INSTANCES_MAX];
-	uint8_t all_barrier[16];  /* all workers */
-	uint8_t pace_barrier[16]; /* the players */
-};
-
-/* One test on one layout of its locations. */
-struct round {
-	const struct litmus_test *test;
-	bool one_page;
-	unsigned int instance_count;
-	unsigned int batch_count;
-};
-
-struct worker {
-	unsigned int id;
-	uint64_t random;
-	pthread_t thread;
-};
-
-static struct options options = { .iterations = 2000 };
-static struct shared *shared;
-static unsigned int worker_count;
-static unsigned int violation_count; /* node 0's */
-
-/* ---- the parts of an iteration ---- */
-
-static _Atomic uint32_t *word_of(const struct round *round, unsigned int instance,
-				 unsigned int location)
+__attribute__((noreturn)) static void die(const char *text, const char *more)
 {
-	if (!round->one_page)
-		return &shared->words[location][instance];
-	return &shared->words[0][instance * round->test->location_count + location];
+	fprintf(stderr, "litmus: %s%s\n", text, more);
+	exit(EXIT_USAGE);
 }
 
-static void spin_ns(uint64_t ns)
+static void *allocate(size_t count, size_t bytes)
 {
-	uint64_t end = check_now_ns() + ns;
+	void *block = calloc(count, bytes);
 
-	while (check_now_ns() < end)
-		;
+	if (block == NULL)
+		die("no memory", "");
+	return block;
 }
 
-/* Mostly short or none, so that players that were let go together stay together. */
-static void random_delay(uint64_t *random)
-{
-	static const uint64_t limits_ns[] = { 1, 1, 200, 2000, 20000, 200000 };
-	uint64_t limit = limits_ns[check_below(random, 6)];
+/* ---- which tests ---- */
 
-	if (limit > 1)
-		spin_ns(check_below(random, limit));
+static void add_name(struct options *options, const char *name)
+{
+	if (options->name_count == TESTS_MAX)
+		die("too many tests", "");
+	options->names[options->name_count++] = name;
 }
 
-static void carry_out(const struct round *round, unsigned int instance, const struct litmus_op *op,
-		      struct litmus_outcome *outcome)
+static void add_shapes(struct options *options)
 {
-	_Atomic uint32_t *word = word_of(round, instance, op->location);
-	uint32_t value;
+	const char *shapes = getenv("CHECK_SHAPES");
+	char *rest = NULL;
 
-	if (op->kind == LITMUS_STORE) {
-		__atomic_store_n((uint32_t *)word, op->number,
-				 options.relaxed ? __ATOMIC_RELAXED : __ATOMIC_SEQ_CST);
+	if (shapes == NULL)
 		return;
+	options->shapes = strdup(shapes);
+	if (options->shapes == NULL)
+		die("no memory", "");
+	for (char *name = strtok_r(options->shapes, " ", &rest); name != NULL;
+	     name = strtok_r(NULL, " ", &rest))
+		add_name(options, name);
+}
+
+static bool is_file(const char *name)
+{
+	size_t length = strlen(name), suffix = strlen(".litmus");
+
+	return strchr(name, '/') != NULL ||
+	       (length > suffix && strcmp(name + length - suffix, ".litmus") == 0);
+}
+
+static int is_test(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.' && is_file(entry->d_name);
+}
+
+static int by_name(const void *left, const void *right)
+{
+	return strcmp(((const struct litmus_test *)left)->name,
+		      ((const struct litmus_test *)right)->name);
+}
+
+/* Reads the file and adds the test, which must be right. */
+static void add_test(struct play *play, const char *path)
+{
+	static struct litmus_outcomes permitted;
+	struct litmus_test *test = &play->tests[play->test_count];
+	struct litmus_error error;
+
+	if (play->test_count == TESTS_MAX)
+		die("too many tests", "");
+	if (litmus_read(path, test, &error) != 0 ||
+	    litmus_enumerate(test, &permitted, &error) != 0 ||
+	    litmus_judge(test, &permitted, &error) != 0)
+		die(error.text, "");
+	play->test_count++;
+}
+
+static void add_path(struct play *play, const char *folder, const char *name, const char *suffix)
+{
+	char path[LITMUS_PATH_MAX];
+	int length = snprintf(path, sizeof(path), "%s/%s%s", folder, name, suffix);
+
+	if (length < 0 || (size_t)length >= sizeof(path))
+		die("the path is too long: ", name);
+	add_test(play, path);
+}
+
+/* In the order of their names, so that all nodes have them in the same. */
+static void add_folder(struct play *play, const char *folder)
+{
+	struct dirent **entries;
+	int count = scandir(folder, &entries, is_test, NULL);
+
+	if (count < 0)
+		die("no such folder: ", folder);
+	for (int i = 0; i < count; i++) {
+		add_path(play, folder, entries[i]->d_name, "");
+		free(entries[i]);
 	}
-	value = __atomic_load_n((uint32_t *)word,
-				options.relaxed ? __ATOMIC_RELAXED : __ATOMIC_SEQ_CST);
-	outcome->code |= litmus_register(op->number, value & 15).code;
+	free(entries);
+	if (count == 0)
+		die("no file *.litmus in ", folder);
+	qsort(play->tests, play->test_count, sizeof(*play->tests), by_name);
 }
 
-static bool exchanged(const struct litmus_test *test, unsigned int thread)
+static void read_tests(struct options *options)
 {
-	return options.wrong_order && test->ops[thread][1].kind != LITMUS_NONE &&
-	       (thread == 0 || test->ops[0][1].kind == LITMUS_NONE);
-}
+	struct play *play = &options->play;
 
-static void play_instance(const struct round *round, unsigned int thread, unsigned int instance,
-			  bool pace, uint64_t *random)
-{
-	const struct litmus_op *ops = round->test->ops[thread];
-	struct litmus_outcome outcome = { 0 };
-	bool swap = exchanged(round->test, thread);
-
-	if (check_below(random, 2) == 0) {
-		for (unsigned int i = 0; i < round->test->location_count; i++)
-			(void)*word_of(round, instance, i);
-	}
-	if (pace) {
-		CHECK(dsm_barrier_wait(shared->pace_barrier) >= 0);
-		random_delay(random);
-	}
-	carry_out(round, instance, &ops[swap ? 1 : 0], &outcome);
-	if (pace && check_below(random, 4) == 0)
-		random_delay(random);
-	if (ops[1].kind != LITMUS_NONE)
-		carry_out(round, instance, &ops[swap ? 0 : 1], &outcome);
-	shared->results[thread][instance] = outcome.code;
-}
-
-/* ---- node 0 counts ---- */
-
-struct tally {
-	struct litmus_outcomes permitted;
-	unsigned int seen[LITMUS_OUTCOMES_MAX];
-	unsigned int violations;
-};
-
-static struct litmus_outcome outcome_of(const struct round *round, unsigned int instance)
-{
-	struct litmus_outcome outcome = { 0 };
-
-	for (unsigned int t = 0; t < round->test->thread_count; t++)
-		outcome.code |= shared->results[t][instance];
-	for (unsigned int i = 0; i < round->test->location_count; i++)
-		outcome.code |= litmus_last(i, *word_of(round, instance, i) & 15).code;
-	return outcome;
-}
-
-static void count_batch(const struct round *round, struct tally *tally)
-{
-	for (unsigned int i = 0; i < round->instance_count; i++) {
-		struct litmus_outcome outcome = outcome_of(round, i);
-		unsigned int place = litmus_find(&tally->permitted, outcome);
-
-		if (place < tally->permitted.count) {
-			tally->seen[place]++;
-			continue;
-		}
-		if (tally->violations++ < 5)
-			printf("%s: VIOLATION: %s%s\n", round->test->name,
-			       litmus_text(round->test, outcome),
-			       litmus_forbidden(round->test, outcome) ? " (the forbidden outcome)"
-								      : "");
-	}
-}
-
-static void report(const struct round *round, const struct tally *tally)
-{
-	unsigned int kinds = 0;
-
-	for (unsigned int i = 0; i < tally->permitted.count; i++)
-		kinds += tally->seen[i] > 0;
-	printf("%-5s %-10s %6u iterations, %u violations, forbidden %s; %u of %u permitted "
-	       "outcomes seen:",
-	       round->test->name, round->one_page ? "one page" : "own pages",
-	       round->batch_count * round->instance_count, tally->violations,
-	       round->test->forbidden_text, kinds, tally->permitted.count);
-	for (unsigned int i = 0; i < tally->permitted.count; i++) {
-		if (tally->seen[i] > 0)
-			printf(" [%s] %u", litmus_text(round->test, tally->permitted.list[i]),
-			       tally->seen[i]);
-	}
-	printf("\n");
-	violation_count += tally->violations;
-	if (!options.wrong_order && kinds < 2 && options.iterations >= ENOUGH_TO_MEET)
-		check_fail(__FILE__, __LINE__, "the threads never met: one outcome only", kinds);
-}
-
-/* ---- a worker ---- */
-
-static void meet(void)
-{
-	CHECK(dsm_barrier_wait(shared->all_barrier) >= 0);
-}
-
-static void play_batch(const struct round *round, unsigned int batch, struct worker *worker)
-{
-	unsigned int thread = (worker->id + batch) % worker_count;
-	bool pace = batch % 2 == 0;
-
-	if (thread >= round->test->thread_count)
-		return;
-	for (unsigned int i = 0; i < round->instance_count; i++)
-		play_instance(round, thread, i, pace, &worker->random);
-}
-
-static void play_round(const struct round *round, struct worker *worker)
-{
-	struct tally tally = { .violations = 0 };
-
-	litmus_enumerate(round->test, &tally.permitted);
-	if (worker->id == 0)
-		CHECK_OK(dsm_barrier_init(shared->pace_barrier, round->test->thread_count));
-	for (unsigned int batch = 0; batch < round->batch_count; batch++) {
-		if (worker->id == batch % worker_count)
-			memset((void *)shared->words, 0, sizeof(shared->words));
-		meet();
-		play_batch(round, batch, worker);
-		meet();
-		if (worker->id == 0)
-			count_batch(round, &tally);
-		meet();
-	}
-	if (worker->id != 0)
-		return;
-	CHECK_OK(dsm_barrier_destroy(shared->pace_barrier));
-	report(round, &tally);
-	fflush(stdout);
-}
-
-static bool chosen(const struct litmus_test *test)
-{
-	for (unsigned int i = 0; i < options.name_count; i++) {
-		if (strcmp(options.names[i], test->name) == 0)
-			return true;
-	}
-	return options.name_count == 0;
-}
-
-/* At least two batches: one of each pace. */
-static void plan_round(struct round *round)
-{
-	round->instance_count = INSTANCES_MAX / 2;
-	if (options.iterations < INSTANCES_MAX)
-		round->instance_count = (options.iterations + 1) / 2;
-	round->batch_count = options.iterations / round->instance_count;
-}
-
-static void *work(void *argument)
-{
-	struct worker *worker = argument;
-
-	for (unsigned int i = 0; i < litmus_test_count; i++) {
-		const struct litmus_test *test = &litmus_tests[i];
-
-		for (unsigned int one_page = 0; one_page < 2 && chosen(test); one_page++) {
-			struct round round = { .test = test, .one_page = one_page != 0 };
-
-			if (test->location_count == 1 && round.one_page)
-				continue;
-			plan_round(&round);
-			play_round(&round, worker);
-		}
-	}
-	return NULL;
-}
-
-/* ---- the program ---- */
-
-/* The table itself: what it calls forbidden must be what no interleaving gives. */
-static void check_tests(void)
-{
-	for (unsigned int i = 0; i < litmus_test_count; i++) {
-		struct litmus_outcomes permitted;
-
-		litmus_enumerate(&litmus_tests[i], &permitted);
-		CHECK(permitted.count >= 2);
-		for (unsigned int k = 0; k < permitted.count; k++)
-			CHECK(!litmus_forbidden(&litmus_tests[i], permitted.list[k]));
-	}
-}
-
-static void parse(int argc, char **argv)
-{
-	int i = 1;
-
-	for (; i < argc && argv[i][0] == '-'; i++) {
-		if (strcmp(argv[i], "--relaxed") == 0)
-			options.relaxed = true;
-		else if (strcmp(argv[i], "--wrong-order") == 0)
-			options.wrong_order = true;
-		else if (strcmp(argv[i], "--iterations") == 0 && i + 1 < argc)
-			options.iterations = (unsigned int)strtoul(argv[++i], NULL, 10);
+	play->tests = allocate(TESTS_MAX, sizeof(*play->tests));
+	if (options->name_count == 0)
+		add_shapes(options);
+	if (options->name_count == 0)
+		add_folder(play, options->folder);
+	for (unsigned int i = 0; i < options->name_count; i++) {
+		if (is_file(options->names[i]))
+			add_test(play, options->names[i]);
 		else
-			exit(2);
+			add_path(play, options->folder, options->names[i], ".litmus");
 	}
-	if (options.iterations < 2)
-		exit(2);
-	options.names = argv + i;
-	options.name_count = (unsigned int)(argc - i);
 }
 
-static void run_workers(void)
+/* ---- options ---- */
+
+static void set_placement(struct play *play, const char *name)
 {
-	unsigned int nodes = (unsigned int)dsm_node_count();
-	unsigned int here = worker_count / nodes;
-	uint64_t seed = check_seed(check_now_ns() & 0xffffff);
-	struct worker workers[LITMUS_THREADS_MAX];
-
-	for (unsigned int i = 0; i < here; i++) {
-		unsigned int id = (unsigned int)dsm_node_id() + i * nodes;
-
-		workers[i] = (struct worker){ .id = id, .random = seed ^ ((id + 1) << 8) };
-		CHECK_OK(pthread_create(&workers[i].thread, NULL, work, &workers[i]));
-	}
-	for (unsigned int i = 0; i < here; i++)
-		CHECK_OK(pthread_join(workers[i].thread, NULL));
+	play->placements[PLAY_OWN_PAGES] = strcmp(name, "own-pages") == 0;
+	play->placements[PLAY_ONE_PAGE] = strcmp(name, "one-page") == 0;
+	if (!play->placements[PLAY_OWN_PAGES] && !play->placements[PLAY_ONE_PAGE])
+		die("--placement is own-pages or one-page, not ", name);
 }
 
-/* Exit status: 0 as it should be, 1 not. */
-static int verdict(void)
+static void set_iterations(struct play *play, const char *text)
 {
-	if (options.relaxed)
-		return 0;
-	if (options.wrong_order && violation_count == 0)
-		printf("the planted wrong order was not noticed\n");
-	else if (!options.wrong_order && violation_count > 0)
-		printf("%u violations of sequential consistency\n", violation_count);
-	else
-		return 0;
-	return 1;
+	char *end;
+	unsigned long number;
+
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < 2 ||
+	    number > 1000000000)
+		die("--iterations is a number from 2 on, not ", text);
+	play->iterations = (unsigned int)number;
+}
+
+/* An option that has a value. */
+static void set(struct options *options, const char *name, const char *value)
+{
+	if (strcmp(name, "--iterations") == 0)
+		set_iterations(&options->play, value);
+	else if (strcmp(name, "--placement") == 0)
+		set_placement(&options->play, value);
+	else if (strcmp(name, "--folder") == 0)
+		options->folder = value;
+	else if (strcmp(name, "--broken") != 0 || !memory_break(value))
+		die("no such option, or not its value (--help has them): ", name);
+}
+
+static void parse_options(int argc, char **argv, struct options *options)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0) {
+			printf("%s%s%s", usage, memory_help, usage_end);
+			exit(0);
+		}
+		if (strcmp(argv[i], "--relaxed") == 0)
+			options->play.relaxed = true;
+		else if (strcmp(argv[i], "--check") == 0)
+			options->check = true;
+		else if (argv[i][0] != '-')
+			add_name(options, argv[i]);
+		else if (i + 1 < argc)
+			set(options, argv[i], argv[i + 1]), i++;
+		else
+			die("no such option, or its value is missing: ", argv[i]);
+	}
+}
+
+/* ---- checking and playing ---- */
+
+static void print_check(const struct litmus_test *test)
+{
+	static struct litmus_outcomes permitted;
+	struct litmus_error error;
+	char text[400];
+
+	CHECK_OK(litmus_enumerate(test, &permitted, &error));
+	printf("%-10s %u threads, %s; %u permitted outcomes:", test->name, test->thread_count,
+	       test->condition, permitted.count);
+	for (unsigned int i = 0; i < permitted.count; i++)
+		printf(" [%s]", litmus_text(test, &permitted.list[i], text, sizeof(text)));
+	printf("\n");
+}
+
+/* Every node must be playing the same. */
+static void check_agreed(const struct play *play)
+{
+	uint64_t mine = play->iterations * UINT64_C(31) + play->test_count, first;
+
+	for (unsigned int i = 0; i < PLAY_PLACEMENTS; i++)
+		mine = mine * 31 + play->placements[i];
+	for (unsigned int i = 0; i < play->test_count; i++)
+		mine = mine * 31 + play->tests[i].hash;
+	first = mine;
+	CHECK_OK(dsm_bcast(&first, sizeof(first), 0));
+	if (first != mine)
+		die("other files or options than node 0", "");
+}
+
+static int run_job(struct play *play)
+{
+	int status = 0;
+
+	check_join();
+	check_agreed(play);
+	play_all(play);
+	if (play->violation_count > 0) {
+		printf("%u violations of sequential consistency\n", play->violation_count);
+		status = play->relaxed ? 0 : 1;
+	}
+	CHECK_OK(dsm_barrier());
+	CHECK_OK(dsm_finish());
+	return status;
 }
 
 int main(int argc, char **argv)
 {
-	parse(argc, argv);
-	check_tests();
-	check_join();
-	unsigned int nodes = (unsigned int)dsm_node_count();
+	struct options *options = allocate(1, sizeof(*options));
+	int status = 0;
 
-	worker_count = (LITMUS_THREADS_MAX + nodes - 1) / nodes * nodes;
-	shared = dsm_reserve(NULL, sizeof(*shared));
-	CHECK(shared != NULL);
-	if (dsm_node_id() == 0)
-		CHECK_OK(dsm_barrier_init(shared->all_barrier, worker_count));
-	CHECK_OK(dsm_barrier());
-	run_workers();
-	int status = dsm_node_id() == 0 ? verdict() : 0;
-
-	CHECK_OK(dsm_barrier());
-	CHECK_OK(dsm_finish());
+	options->folder = LITMUS_FOLDER;
+	options->play.iterations = 2000;
+	for (unsigned int i = 0; i < PLAY_PLACEMENTS; i++)
+		options->play.placements[i] = true;
+	parse_options(argc, argv, options);
+	read_tests(options);
+	if (!options->check)
+		status = run_job(&options->play);
+	for (unsigned int i = 0; options->check && i < options->play.test_count; i++)
+		print_check(&options->play.tests[i]);
+	free(options->play.tests);
+	free(options->shapes);
+	free(options);
 	return status;
 }

@@ -502,6 +502,9 @@ static void completed(struct world *world, struct node_id id, struct thread *thr
 	case CALL_ALLOC:
 		units_had(world, id, thread, command);
 		break;
+	case CALL_PIN:
+		pin_ended(world, id, thread, command->status);
+		break;
 	case CALL_RELEASE:
 	case CALL_ENLIST:
 	case CALL_SIGNAL:

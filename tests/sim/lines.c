@@ -133,6 +133,17 @@ void line_event(struct node_id id, const struct event *event)
 	case EV_HOME:
 		printf("home of p%" PRIu64 "?\n", event->home.value);
 		return;
+	case EV_PIN:
+		printf("call %" PRIu64 ": pin p%" PRIu64 " for %s\n", event->token.value,
+		       event->pin.page.value, event->pin.write ? "writing" : "reading");
+		return;
+	case EV_PIN_CANCEL:
+		printf("call %" PRIu64 " is given up\n", event->token.value);
+		return;
+	case EV_UNPIN:
+		printf("unpin p%" PRIu64 " for %s\n", event->pin.page.value,
+		       event->pin.write ? "writing" : "reading");
+		return;
 	case EV_COLLECT:
 		printf("collective call op %d\n", event->collect.op);
 		return;

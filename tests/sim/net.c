@@ -295,6 +295,7 @@ void net_crash(struct world *world)
 	world->crashes_left--;
 	world->dead_count++;
 	trace_line(world, "n%u crashes", dead.value);
+	pin_node_lost(node);
 	for (uint64_t i = 0; i < SIM_PAGES; i++) {
 		if (node->mapping[i] == PAGE_WRITE)
 			world->pages[i].undecided = true;

@@ -20,6 +20,7 @@ void node_set_mapping(struct world *world, struct node_id id, struct page_id pag
 	model->writers += mapping == PAGE_WRITE;
 	model->readers += mapping == PAGE_READ;
 	node->mapping[page.value] = (uint8_t)mapping;
+	pin_check(world, id, page);
 	if (model->writers > 1 || (model->writers == 1 && model->readers > 0))
 		sim_fail(world, &page, "%u writers and %u readers of page %llu", model->writers,
 			 model->readers, (unsigned long long)page.value);

@@ -9,6 +9,7 @@
  *   net.c     channels of encoded messages, one-sided reads in pieces, crashes
  *   node.c    one engine: events in, commands carried out; the simulated pager
  *   thread.c  the program: loads, stores, prefetches, what a thread does next
+ *   pin.c     pages held for system calls
  *   call.c    calls: homes, collective calls, synchronisation objects, units of the heap
  *   check.c   what must hold after every step, and at rest
  *   trace.c   readable lines; failing
@@ -25,11 +26,13 @@
 #define SIM_PAGES (SIM_UNITS * UNIT_PAGES)
 #define SIM_THREADS_MAX 3u
 #define SIM_HOT_MAX 128u
+#define SIM_PINS_MAX 4u
 
 enum sim_mode {
 	MODE_PAGES = 0, /* a few nodes, nothing breaks */
 	MODE_LOSS,	/* a few nodes, some crash */
 	MODE_MANY,	/* more than 64 nodes: copy sets of several words */
+	MODE_PINS,	/* a few nodes pin pages; in half of the worlds some crash */
 };
 
 /* ---- bag.c ---- */
@@ -115,6 +118,7 @@ enum thread_call {
 	CALL_BARRIER,
 	CALL_ALLOC,
 	CALL_UNITS_FREE,
+	CALL_PIN,
 };
 
 /* Synchronisation objects of every world. */
@@ -162,7 +166,12 @@ struct thread {
 	bool inside;	 /* of `object` */
 	bool inside_read;
 	enum object_name object;
-	unsigned int accesses_left; /* inside */
+	unsigned int accesses_left; /* inside, or of pinned pages */
+	struct page_id pins[SIM_PINS_MAX];
+	unsigned int pins_wanted; /* 0: it does not pin */
+	unsigned int pins_held;	  /* of those, from the first */
+	bool pin_write;
+	bool impatient; /* it will give up the pin it waits for */
 };
 
 struct node {
@@ -174,6 +183,8 @@ struct node {
 	uint32_t barrier_entered;
 	uint8_t mapping[SIM_PAGES]; /* enum page_state: what the pager shows */
 	bool refused[SIM_PAGES];
+	uint8_t read_pins[SIM_PAGES];
+	uint8_t write_pins[SIM_PAGES];
 	struct frame frames[SIM_PAGES];
 	struct thread threads[SIM_THREADS_MAX];
 };
@@ -223,6 +234,7 @@ struct world {
 	unsigned int percent_slow_pager;
 	unsigned int percent_sync;
 	unsigned int percent_heap;
+	unsigned int percent_pin;
 	unsigned int sem_value;
 	bool heap;
 	struct page_id hot[SIM_HOT_MAX];
@@ -313,8 +325,21 @@ bool thread_runnable(const struct world *world, const struct node *node,
 		     const struct thread *thread);
 void thread_step(struct world *world, struct node_id id, struct thread *thread);
 void thread_access(struct world *world, struct thread *thread, struct page_id page, bool write);
+void thread_store(struct world *world, struct node_id id, struct page_id page);
 void thread_page_event(struct world *world, struct node_id id, struct page_id page, bool failed);
 struct page_id thread_hot_page(struct world *world, struct node_id id);
+
+/* ---- pin.c ---- */
+
+/* Has the thread begun to pin, and not unpinned all yet? */
+bool pin_under_way(const struct thread *thread);
+/* It waits for a page, and is to give up. */
+bool pin_runnable(const struct thread *thread);
+void pin_begin(struct world *world, struct node_id id, struct thread *thread);
+void pin_step(struct world *world, struct node_id id, struct thread *thread);
+void pin_ended(struct world *world, struct node_id id, struct thread *thread, int status);
+void pin_check(struct world *world, struct node_id id, struct page_id page);
+void pin_node_lost(struct node *node);
 
 /* ---- call.c ---- */
 

@@ -37,6 +37,15 @@ static void fault(struct world *world, struct node_id id, struct thread *thread)
 	}
 }
 
+void thread_store(struct world *world, struct node_id id, struct page_id page)
+{
+	world->stores++;
+	world->pages[page.value].latest = world->stores;
+	node_at(world, id)->frames[page.value] = (struct frame){ { world->stores, world->stores } };
+	trace_line(world, "n%u stores %llu to p%llu", id.value, (unsigned long long)world->stores,
+		   (unsigned long long)page.value);
+}
+
 static void access_page(struct world *world, struct node_id id, struct thread *thread)
 {
 	struct node *node = node_at(world, id);
@@ -52,11 +61,7 @@ static void access_page(struct world *world, struct node_id id, struct thread *t
 		check_load(world, id, thread->page);
 		return;
 	}
-	world->stores++;
-	world->pages[page].latest = world->stores;
-	node->frames[page] = (struct frame){ { world->stores, world->stores } };
-	trace_line(world, "n%u stores %llu to p%llu", id.value, (unsigned long long)world->stores,
-		   (unsigned long long)page);
+	thread_store(world, id, thread->page);
 }
 
 void thread_access(struct world *world, struct thread *thread, struct page_id page, bool write)
@@ -98,10 +103,12 @@ bool thread_runnable(const struct world *world, const struct node *node,
 {
 	if (!node->alive)
 		return false;
-	if (thread->state == THREAD_ACCESS)
+	if (thread->state == THREAD_ACCESS || pin_runnable(thread))
 		return true;
 	if (thread->state != THREAD_IDLE)
 		return false;
+	if (pin_under_way(thread))
+		return true;
 	return !world->resting || call_owed(world, node, thread);
 }
 
@@ -111,8 +118,16 @@ void thread_step(struct world *world, struct node_id id, struct thread *thread)
 		access_page(world, id, thread);
 		return;
 	}
+	if (pin_under_way(thread)) {
+		pin_step(world, id, thread);
+		return;
+	}
 	if (call_begin(world, id, thread))
 		return;
+	if (world->percent_pin > 0 && chance(world, world->percent_pin)) {
+		pin_begin(world, id, thread);
+		return;
+	}
 	if (chance(world, world->percent_prefetch)) {
 		prefetch(world, id);
 		return;

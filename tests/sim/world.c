@@ -80,6 +80,10 @@ static void choose_config(struct world *world)
 		world->crashes_left = world->crashes_left > 3 ? 3 : world->crashes_left;
 		world->steps_per_round = 100 + below(world, 1500);
 	}
+	if (world->mode == MODE_PINS) {
+		world->node_count = 2 + below(world, 5);
+		world->crashes_left = below(world, 2);
+	}
 	if (world->mode == MODE_MANY) {
 		world->node_count = 70 + below(world, SIM_NODES_MAX - 70 + 1);
 		world->thread_count = 1;
@@ -91,6 +95,8 @@ static void choose_config(struct world *world)
 	world->hold_ns = holds[below(world, 5)];
 	world->page_requests = UNIT_PAGES + below(world, 32);
 	choose_weights(world);
+	if (world->mode == MODE_PINS)
+		world->percent_pin = 5 + below(world, 60);
 	choose_pages(world);
 }
 
