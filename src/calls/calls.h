@@ -60,6 +60,7 @@
 
 /* The C library's functions. */
 struct calls_real {
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a member's name cannot stand in any. */
 #define CALLS_FIELD(name) __typeof__(&(name)) name;
 	CALLS_ALL(CALLS_FIELD)
 #undef CALLS_FIELD
