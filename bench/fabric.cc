@@ -9,8 +9,6 @@
 #include "tally.h"
 
 #include <benchmark/benchmark.h>
-#include <cerrno>
-#include <pergola/dsm.h>
 
 namespace
 {
@@ -44,10 +42,7 @@ int main(int argc, char **argv)
 
 	if (fabric_floor_measure(&floor, count) != 0)
 		return 0;
-	benchmark::AddCustomContext("program", program_invocation_short_name);
-	benchmark::AddCustomContext("version", dsm_version());
-	benchmark::AddCustomContext("nodes", "2");
-	benchmark::AddCustomContext("fabric", floor.fabric);
+	bench::describe_program(2, floor.fabric);
 	publish("one_sided_read/4096", read);
 	publish("round_trip/spin/64", spin);
 	publish("round_trip/sleep/64", sleep);

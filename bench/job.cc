@@ -40,21 +40,27 @@ static std::string option(const char *name, const char *otherwise)
 	return text == nullptr ? otherwise : text;
 }
 
-void describe()
+void describe_program(int nodes, const std::string &fabric)
 {
-	struct dsm_stats stats;
 	struct utsname system;
 
-	must(dsm_stats_get(&stats));
 	uname(&system);
-	std::string fabric = option("fabric", "");
-	if (fabric == "auto")
-		fabric = stats.work_requests > 0 ? "verbs" : "shm";
 	benchmark::AddCustomContext("program", program_invocation_short_name);
 	benchmark::AddCustomContext("version", dsm_version());
 	benchmark::AddCustomContext("kernel", system.release);
-	benchmark::AddCustomContext("nodes", std::to_string(dsm_node_count()));
+	benchmark::AddCustomContext("nodes", std::to_string(nodes));
 	benchmark::AddCustomContext("fabric", fabric);
+}
+
+void describe()
+{
+	struct dsm_stats stats;
+
+	must(dsm_stats_get(&stats));
+	std::string fabric = option("fabric", "");
+	if (fabric == "auto")
+		fabric = stats.work_requests > 0 ? "verbs" : "shm";
+	describe_program(dsm_node_count(), fabric);
 	benchmark::AddCustomContext("delivery", option("delivery", "thread"));
 	benchmark::AddCustomContext("manager", option("manager", ""));
 	benchmark::AddCustomContext("hold", option("hold", ""));

@@ -7,6 +7,7 @@
 #define PERGOLA_BENCH_JOB_H
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace bench
@@ -42,6 +43,9 @@ bool join();
 
 /* What JSON needs to say of the job, after it is joined: nodes, fabric, delivery, manager, ... */
 void describe();
+
+/* The part of it that needs no job. */
+void describe_program(int nodes, const std::string &fabric);
 
 /* BENCH_QUICK=1: only to see that all runs; figures mean nothing then. */
 bool quick();

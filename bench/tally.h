@@ -4,7 +4,8 @@
  * Published as counters of Google Benchmark; bench_report reads them by these names:
  *
  *	count, min_us, p10_us, p25_us, median_us, p75_us, p90_us, p99_us, p999_us, max_us
- *			the times (in _ns where published so)
+ *			the times (in _ns where published so); p99 of 100 times and more, p999 of
+ *			1,000 and more
  *	floors		median in medians of a floor of the same run
  *	messages	sent and received by this node, for each time
  *	round_trips	answers this node waited for: messages received and one-sided reads;
