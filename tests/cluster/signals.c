@@ -86,7 +86,7 @@ static void raise_bus(int handled)
 
 	if (sigsetjmp(jump, 1) == 0) {
 		(void)*(volatile unsigned char *)beyond;
-		CHECK(!"a load behind the file's end");
+		check_fail(__FILE__, __LINE__, "a load behind the file's end", 0);
 	}
 	CHECK_IS(bus_count, before + handled);
 }
@@ -249,6 +249,13 @@ static void on_alarm(int number)
 	siglongjmp(alarm_jump, 1);
 }
 
+/* ThreadSanitizer delivers a signal when the thread next calls something: not amid a load. */
+#ifdef __SANITIZE_THREAD__
+#define SIGNALS_INTERRUPT_LOADS (strcmp(dsm_option_get("delivery"), "inline") == 0)
+#else
+#define SIGNALS_INTERRUPT_LOADS true
+#endif
+
 /* Node 0 keeps the page; the others lose patience, do something else, and have it in the end. */
 static void jump_out(void)
 {
@@ -317,7 +324,8 @@ int main(void)
 	on_thread(on_other_stack);
 	on_thread(with_all_blocked);
 	crowd();
-	jump_out();
+	if (SIGNALS_INTERRUPT_LOADS)
+		jump_out();
 	unhandled();
 	CHECK_OK(dsm_finish());
 	raise_bus(1); /* the program's again */
