@@ -217,7 +217,7 @@ static void messages(unsigned char *pages)
 		struct msghdr header;
 		struct iovec parts[2];
 		_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-	} *letter = (struct letter *)(pages + 2 * DSM_PAGE_BYTES - 60);
+	} *letter = (struct letter *)(pages + 2 * DSM_PAGE_BYTES - 64);
 	unsigned char *text = pages + 4 * DSM_PAGE_BYTES - 500;
 	int ends[2];
 
