@@ -3,7 +3,7 @@
  * scale: one measurement of a simulated cluster, as a line of CSV on standard output.
  *
  *   scale [--network infiniband|roce] [--set FIELD=VALUE]...      what things cost
- *         [--manager NAME] [--pattern migratory|read-mostly|producer]
+ *         [--manager NAME] [--pattern migratory|read-mostly|stores|producer]
  *         [--nodes N] [--threads N] [--think-us T] [--hold-us T]
  *         [--pages N] [--writes-permille N] [--block N] [--consumers N]
  *         [--warm MISSES] [--misses MISSES] [--seed N]
@@ -11,7 +11,7 @@
  *   scale --profiles | --managers                                  lists them
  *
  * --header prints the columns' names first. --hops appends
- * "network,manager,pattern,nodes,hops,misses".
+ * "network,manager,pattern,nodes,miss,hops,misses".
  * --trace tells before it all that each engine is told and says; --time-engine, on standard error,
  * how long engine_step() really takes here. Exit status 0: measured, and everything came to rest;
  * 2: bad arguments.
@@ -98,7 +98,7 @@ static bool take_size(struct options *options, const char *name, const char *val
 	else if (strcmp(name, "--threads") == 0)
 		setup->thread_count = (unsigned int)number(value, 1, 64);
 	else if (strcmp(name, "--pages") == 0)
-		setup->pages_per_node = (unsigned int)number(value, 1, UNIT_PAGES);
+		setup->page_count = (unsigned int)number(value, 1, UNIT_PAGES * NODES_MAX);
 	else if (strcmp(name, "--block") == 0)
 		setup->block_pages = (unsigned int)number(value, 1, UNIT_PAGES);
 	else if (strcmp(name, "--consumers") == 0)
@@ -154,12 +154,12 @@ static void choose_lengths(struct options *options)
 	struct setup *setup = &options->setup;
 	bool read_mostly = setup->pattern == PATTERN_READ_MOSTLY;
 
-	if (setup->pages_per_node == 0)
-		setup->pages_per_node = read_mostly ? 1 : 4;
-	uint64_t page_count = (uint64_t)setup->node_count * setup->pages_per_node;
-
+	if (setup->page_count == 0)
+		setup->page_count = setup->node_count * (read_mostly ? 1 : 4);
+	if (setup->page_count > setup->node_count * UNIT_PAGES)
+		usage("--pages: more than 64 a node");
 	if (!options->warm_given)
-		setup->warm = 2000 + page_count * (read_mostly ? 300 : 10);
+		setup->warm = 2000 + (uint64_t)setup->page_count * (read_mostly ? 300 : 10);
 	if (!options->misses_given)
 		setup->misses = 20000 + 100 * (uint64_t)setup->node_count;
 }

@@ -57,19 +57,11 @@ static bool is_request(uint16_t kind)
 	return kind == MSG_READ_REQUEST || kind == MSG_WRITE_REQUEST;
 }
 
-/* A request that a request brought about is that one, passed on. */
-static void note_request(struct service *service, struct job *request)
+static void note_request(struct service *service, const struct message_request *request)
 {
-	const struct job *cause = service->job;
-
-	request->origin = service->id;
-	request->hops = 1;
-	if (cause != NULL && cause->kind == JOB_MESSAGE && is_request(cause->message_kind) &&
-	    cause->run.page.value == request->run.page.value) {
-		request->origin = cause->origin;
-		request->hops = cause->hops + 1;
-	}
-	thread_note_hops(service->world, request->origin, request->run.page, request->hops);
+	for (uint32_t i = 0; i < request->page_count; i++)
+		thread_note_hops(service->world, node_id(request->node), page_id(request->page + i),
+				 request->hops + 1u);
 }
 
 static void send_message(struct service *service, const struct command *command)
@@ -83,10 +75,8 @@ static void send_message(struct service *service, const struct command *command)
 	job->from = service->id;
 	job->to = command->peer;
 	job->wire_bytes = message->bytes;
-	if (message->kind < MSG_HOME_QUERY)
-		job->run = (struct run){ page_id(message->run.page), message->run.page_count };
 	if (is_request(message->kind))
-		note_request(service, job);
+		note_request(service, &message->request);
 	spend_send(service);
 	net_send(service->world, job, service->at_ps);
 }

@@ -13,6 +13,8 @@ static const struct {
 } managers[] = {
 	{ "central", MANAGER_CENTRAL },
 	{ "fixed", MANAGER_FIXED },
+	{ "broadcast", MANAGER_BROADCAST },
+	{ "dynamic", MANAGER_DYNAMIC },
 };
 
 #define MANAGER_COUNT (sizeof(managers) / sizeof(managers[0]))
@@ -118,21 +120,44 @@ static void loads(const struct world *world, struct summary *summary)
 	summary->busiest_messages_per_s = (double)(load->sent + load->received) / summary->seconds;
 }
 
+struct chains {
+	uint64_t misses;
+	uint64_t sum;
+};
+
+static void chains_add(struct chains *chains, uint64_t misses, unsigned int hops)
+{
+	chains->misses += misses;
+	chains->sum += misses * hops;
+}
+
+static double chains_mean(const struct chains *chains)
+{
+	return chains->misses == 0 ? 0 : (double)chains->sum / (double)chains->misses;
+}
+
 static void hops(const struct totals *totals, struct summary *summary)
 {
-	uint64_t seen = 0;
-	uint64_t sum = 0;
+	struct chains all = { 0 };
+	struct chains reads = { 0 };
+	struct chains writes = { 0 };
 
 	for (unsigned int i = 0; i <= HOPS_MAX; i++) {
-		if (totals->hops[i] == 0)
+		uint64_t of_reads = totals->hops[MISS_READ][i];
+		uint64_t of_writes = totals->hops[MISS_WRITE][i] + totals->hops[MISS_UPGRADE][i];
+
+		if (of_reads + of_writes == 0)
 			continue;
-		sum += i * totals->hops[i];
 		summary->hops_max = i;
-		if ((double)seen < 0.99 * (double)totals->miss_count)
+		if ((double)all.misses < 0.99 * (double)totals->miss_count)
 			summary->hops_p99 = i;
-		seen += totals->hops[i];
+		chains_add(&reads, of_reads, i);
+		chains_add(&writes, of_writes, i);
+		chains_add(&all, of_reads + of_writes, i);
 	}
-	summary->hops_mean = (double)sum / (double)totals->miss_count;
+	summary->hops_mean = chains_mean(&all);
+	summary->read_hops_mean = chains_mean(&reads);
+	summary->write_hops_mean = chains_mean(&writes);
 }
 
 void report_summarise(struct world *world, struct summary *summary)
@@ -164,7 +189,8 @@ void report_header(FILE *file)
 	      "misses,faults,misses_per_s,messages_per_miss,bytes_per_miss,reads_per_miss,"
 	      "mean_us,median_us,p99_us,max_us,read_median_us,write_median_us,"
 	      "upgrade_median_us,busiest,busiest_utilisation,busiest_messages_per_s,"
-	      "mean_utilisation,busiest_port,hops_mean,hops_p99,hops_max\n",
+	      "mean_utilisation,busiest_port,hops_mean,hops_p99,hops_max,read_hops_mean,"
+	      "write_hops_mean\n",
 	      file);
 }
 
@@ -183,19 +209,25 @@ void report_line(FILE *file, const struct world *world, const struct summary *su
 	fprintf(file, "%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,", summary->mean_us, summary->median_us,
 		summary->p99_us, summary->max_us, summary->kind_median_us[MISS_READ],
 		summary->kind_median_us[MISS_WRITE], summary->kind_median_us[MISS_UPGRADE]);
-	fprintf(file, "%u,%.4f,%.0f,%.4f,%.4f,%.3f,%u,%u\n", summary->busiest,
+	fprintf(file, "%u,%.4f,%.0f,%.4f,%.4f,%.3f,%u,%u,%.3f,%.3f\n", summary->busiest,
 		summary->busiest_utilisation, summary->busiest_messages_per_s,
 		summary->mean_utilisation, summary->busiest_port, summary->hops_mean,
-		summary->hops_p99, summary->hops_max);
+		summary->hops_p99, summary->hops_max, summary->read_hops_mean,
+		summary->write_hops_mean);
 }
 
 void report_hops(FILE *file, const struct world *world)
 {
-	for (unsigned int i = 0; i <= HOPS_MAX; i++) {
-		if (world->totals.hops[i] > 0)
-			fprintf(file, "%s,%s,%s,%u,%u,%" PRIu64 "\n", world->setup.profile.name,
-				manager_name(world->setup.manager),
-				pattern_name(world->setup.pattern), world->setup.node_count, i,
-				world->totals.hops[i]);
+	static const char *const names[MISS_KINDS] = { "read", "write", "upgrade" };
+	const struct setup *setup = &world->setup;
+
+	for (unsigned int kind = 0; kind < MISS_KINDS; kind++) {
+		for (unsigned int i = 0; i <= HOPS_MAX; i++) {
+			if (world->totals.hops[kind][i] == 0)
+				continue;
+			fprintf(file, "%s,%s,%s,%u,%s,%u,%" PRIu64 "\n", setup->profile.name,
+				manager_name(setup->manager), pattern_name(setup->pattern),
+				setup->node_count, names[kind], i, world->totals.hops[kind][i]);
+		}
 	}
 }

@@ -105,8 +105,6 @@ struct job {
 	enum job_kind kind;
 	struct node_id from;
 	struct node_id to;
-	struct node_id origin; /* of a request that is passed on: whose page is wanted */
-	uint32_t hops;	       /* ... and how many times it has been sent */
 	uint32_t wire_bytes;
 	struct run run;
 	bool write;
@@ -138,7 +136,7 @@ enum miss_kind {
 	MISS_KINDS,
 };
 
-#define HOPS_MAX 4096u
+#define HOPS_MAX 2047u
 
 struct miss {
 	uint32_t latency_ns;
@@ -171,8 +169,9 @@ struct totals {
 	uint64_t waiting_ps; /* threads that wait, integrated over the window's time */
 	uint64_t thought_ps; /* thinking that ended in the window */
 	uint64_t miss_count;
-	struct miss *misses;	     /* setup.misses of them at most */
-	uint64_t hops[HOPS_MAX + 1]; /* misses whose request was sent so many times */
+	struct miss *misses; /* setup.misses of them at most */
+	/* Misses of each kind whose request was sent so many times, by one node after another. */
+	uint64_t hops[MISS_KINDS][HOPS_MAX + 1];
 };
 
 /* ---- the cluster ---- */
@@ -180,6 +179,7 @@ struct totals {
 enum pattern {
 	PATTERN_MIGRATORY = 0, /* load and store a page that anybody may have had last */
 	PATTERN_READ_MOSTLY,   /* mostly loads of pages that everybody reads */
+	PATTERN_STORES,	       /* the same without the load */
 	PATTERN_PRODUCER,      /* one node of a group writes a block, the others read it */
 	PATTERN_NONE,	       /* no program; for single accesses, one at a time */
 	PATTERN_END,
@@ -207,7 +207,7 @@ struct setup {
 	enum pattern pattern;
 	unsigned int node_count;
 	unsigned int thread_count;    /* of each node */
-	unsigned int pages_per_node;  /* shared pages that the patterns use, but for PRODUCER's */
+	unsigned int page_count;      /* shared pages that the patterns use, but for PRODUCER's */
 	unsigned int block_pages;     /* PRODUCER: pages of a block, at most UNIT_PAGES */
 	unsigned int consumers;	      /* PRODUCER: readers of a block, at most */
 	unsigned int writes_permille; /* READ_MOSTLY */
@@ -263,6 +263,12 @@ struct group {
 	unsigned int left; /* threads that have not done their part */
 };
 
+/* What it took to find a page, ever. */
+struct search {
+	uint64_t misses;
+	uint64_t sends; /* requests: a node's own, and those passed on */
+};
+
 struct world {
 	struct setup setup;
 	struct prng prng;
@@ -283,6 +289,7 @@ struct world {
 	uint64_t taken;
 	uint64_t accessed;
 	uint64_t messages[MSG_KIND_END]; /* sent */
+	struct search *searches;	 /* for each page */
 	uint64_t waiting;		 /* threads that wait for a page now ... */
 	uint64_t waiting_since_ps;	 /* ... since so long */
 	struct totals totals;
@@ -376,6 +383,8 @@ struct summary {
 	double mean_utilisation;
 	double busiest_port; /* the higher of its two directions */
 	double hops_mean;
+	double read_hops_mean;
+	double write_hops_mean;
 	unsigned int hops_p99;
 	unsigned int hops_max;
 };

@@ -45,7 +45,8 @@ static void miss_end(struct world *world, struct thread *thread)
 	thread->missing = false;
 	if (world->setup.bug != BUG_FEWER_MISSES || world->finished % 10 != 0)
 		totals->miss_ps += latency_ps;
-	totals->hops[hops]++;
+	totals->hops[thread->miss][hops]++;
+	world->searches[thread->page.value].misses++;
 	if (totals->miss_count < world->setup.misses)
 		totals->misses[totals->miss_count] =
 			(struct miss){ (uint32_t)(latency_ps / PS_PER_NS), thread->miss };

@@ -10,7 +10,8 @@
 
 const char *pattern_name(enum pattern pattern)
 {
-	static const char *const names[] = { "migratory", "read-mostly", "producer", "none" };
+	static const char *const names[] = { "migratory", "read-mostly", "stores", "producer",
+					     "none" };
 
 	return names[pattern];
 }
@@ -119,9 +120,7 @@ static void part_done(struct world *world, struct thread *thread)
 
 static struct page_id any_page(struct world *world)
 {
-	uint64_t page_count = (uint64_t)world->setup.node_count * world->setup.pages_per_node;
-
-	return world_page(world, prng_below(&world->prng, page_count));
+	return world_page(world, prng_below(&world->prng, world->setup.page_count));
 }
 
 bool work_choose(struct world *world, struct thread *thread)
@@ -130,6 +129,10 @@ bool work_choose(struct world *world, struct thread *thread)
 	case PATTERN_MIGRATORY:
 		thread->page = any_page(world);
 		thread->write = false;
+		return true;
+	case PATTERN_STORES:
+		thread->page = any_page(world);
+		thread->write = true;
 		return true;
 	case PATTERN_READ_MOSTLY:
 		thread->page = any_page(world);

@@ -94,7 +94,9 @@ void world_open(struct world *world, const struct setup *setup)
 	world->threads = calloc(threads, sizeof(*world->threads));
 	world->commands.list = memory_map(COMMANDS_BYTES);
 	world->totals.misses = calloc(setup->misses + 1, sizeof(*world->totals.misses));
-	ASSERT(world->nodes != NULL && world->threads != NULL && world->totals.misses != NULL);
+	world->searches = calloc((size_t)setup->node_count * UNIT_PAGES, sizeof(*world->searches));
+	ASSERT(world->nodes != NULL && world->threads != NULL && world->totals.misses != NULL &&
+	       world->searches != NULL);
 	for (unsigned int i = 0; i < setup->node_count; i++)
 		node_open(world, i);
 	homes_deal(world);
@@ -109,6 +111,7 @@ void world_close(struct world *world)
 		munmap(world->nodes[i].memory, world->nodes[i].memory_bytes);
 	free(world->nodes);
 	free(world->threads);
+	free(world->searches);
 	munmap(world->commands.list, COMMANDS_BYTES);
 	free(world->totals.misses);
 	agenda_free(&world->agenda);
