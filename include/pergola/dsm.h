@@ -6,7 +6,8 @@
  * opened with dsm_open() or dsm_reserve() stands at the same virtual address on every node,
  * and every thread of every node loads and stores it directly. Memory is sequentially
  * consistent, page by page (4096 bytes): at any time a page has one writer or many readers
- * (Li and Hudak, "Memory coherence in shared virtual memory systems", ACM TOCS 7(4), 1989).
+ * (Li and Hudak, "Memory coherence in shared virtual memory systems", ACM TOCS 7(4), 1989). A
+ * region of dsm_reserve_as() may have weaker rules.
  *
  * Conventions
  *   - A function that returns int returns 0 or a count, or a negative errno value; functions
@@ -48,6 +49,11 @@ extern "C" {
 /* Placements of dsm_malloc_at() other than a node id. */
 #define DSM_PLACE_CYCLIC (-1)	   /* 256 KiB units dealt round the nodes */
 #define DSM_PLACE_FIRST_TOUCH (-2) /* each 256 KiB unit: the node that touches it first */
+
+/* Protocols of dsm_reserve_as(): what becomes of other nodes' copies of a page that is stored to.
+ */
+#define DSM_INVALIDATE 0 /* they are taken away before the store */
+#define DSM_UPDATE 1	 /* they stay, and get what was stored when it is published */
 
 /* Access modes of dsm_prefetch() and dsm_pin(). */
 #define DSM_READ 0
@@ -94,6 +100,20 @@ void *dsm_open(void *addr, size_t size);
  * least one page.
  */
 void *dsm_reserve(void *addr, size_t size);
+
+/*
+ * As dsm_reserve(), with the protocol given, DSM_INVALIDATE or DSM_UPDATE. Under DSM_UPDATE a page
+ * has one writer at a time beside any number of readers. The readers keep their copies, and see
+ * what was stored once it is published: at the latest when a thread of the writer's node next calls
+ * dsm_unlock(), dsm_rwlock_unlock(), dsm_sem_post(), dsm_cond_wait(), _signal() or _broadcast(),
+ * dsm_barrier_wait(), a collective function, or dsm_publish(), before that call has any effect on
+ * others. So programs whose conflicting accesses are ordered by such calls find memory sequentially
+ * consistent. Others are promised only that no thread sees an aligned 8-byte word go back to an
+ * older value, or in part: a thread that polls a word may wait for ever unless the one that
+ * stores calls dsm_publish(). After a loss, what the lost node had not published is undone where
+ * another node has a copy from before it.
+ */
+void *dsm_reserve_as(void *addr, size_t size, int protocol);
 
 /*
  * Allocates `size` bytes of contiguous shared memory, aligned to 16 bytes (to a page from 4096
@@ -218,6 +238,14 @@ int dsm_barrier(void);
  */
 int dsm_bcast(void *value, size_t bytes, int root);
 
+/*
+ * Shows all nodes what threads of this node have stored in regions under DSM_UPDATE: returns when
+ * every copy has it. Locks, barriers and the like do so by themselves. Errors: -EHOSTDOWN the home
+ * of a changed page is lost: other nodes' copies stay as they were, stores to the page raise
+ * SIGBUS from now on (a release says so too, once, and is carried out all the same); -ENOTCONN.
+ */
+int dsm_publish(void);
+
 /* ---- settings, statistics, errors --------------------------------------------------------- */
 
 /*
@@ -242,12 +270,14 @@ struct dsm_stats {
 	uint64_t downgrades;	/* pages this node had to stop writing */
 	uint64_t messages_sent; /* to other nodes */
 	uint64_t messages_received;
-	uint64_t bytes_fetched;	 /* by one-sided reads */
-	uint64_t sync_calls;	 /* operations on locks, semaphores, ... */
-	uint64_t heap_units;	 /* 256 KiB units this node took from the heap */
-	uint64_t pages_resident; /* frames this node has allocated */
-	uint64_t work_requests;	 /* given to RDMA devices: sends, receives, one-sided operations */
-	uint64_t completions;	 /* that RDMA devices have told of */
+	uint64_t bytes_fetched;	  /* by one-sided reads */
+	uint64_t sync_calls;	  /* operations on locks, semaphores, ... */
+	uint64_t heap_units;	  /* 256 KiB units this node took from the heap */
+	uint64_t pages_resident;  /* frames this node has allocated */
+	uint64_t work_requests;	  /* given to RDMA devices: sends, receives, one-sided operations */
+	uint64_t completions;	  /* that RDMA devices have told of */
+	uint64_t pages_published; /* changed pages of DSM_UPDATE, shown to all */
+	uint64_t pages_updated;	  /* pages that got another node's changes and stayed mapped */
 };
 
 /* Fills `out`. Errors: -EINVAL out is NULL, -ENOTCONN. */

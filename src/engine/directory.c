@@ -13,7 +13,7 @@
  *     new one serves nobody before the old one has handed the page over.
  * Requests are served first come, first served; reads next to each other in the queue run at once.
  */
-#include "engine/internal.h"
+#include "engine/directory.h"
 
 /* Pages the repair after a loss looks at in one step, unless it has much to say sooner. */
 #define REPAIR_PAGES 65536u
@@ -23,33 +23,6 @@
  * nodes it cannot reach are mostly lost, and this node is about to hear of it.
  */
 #define FETCH_TRIES_MAX 32u
-
-static struct directory_entry *entry_of(const struct engine *engine, struct page_id page)
-{
-	ASSERT(page.value < engine->config.page_limit);
-	return (struct directory_entry *)(engine->directory +
-					  page.value * engine->directory_stride);
-}
-
-static uint64_t *holders_of(struct directory_entry *entry)
-{
-	return (uint64_t *)(entry + 1);
-}
-
-static struct node_id owner_of(const struct engine *engine, const struct directory_entry *entry)
-{
-	return entry->owner == 0 ? engine->config.self : node_id(entry->owner - 1u);
-}
-
-static bool flag(const struct directory_entry *entry, unsigned int bit)
-{
-	return (entry->flags & bit) != 0;
-}
-
-static void set_flag(struct directory_entry *entry, unsigned int bit, bool on)
-{
-	entry->flags = (uint8_t)(on ? entry->flags | bit : entry->flags & ~bit);
-}
 
 /* ---- requests ---- */
 
@@ -148,7 +121,8 @@ static void grant(struct engine *engine, struct directory_entry *entry, uint32_t
 	bitset_set(holders_of(entry), request->node.value);
 	if (request->write)
 		entry->state = DIRECTORY_WRITE_GRANTED;
-	emit_grant(engine, request->node, request->write, request->page, source, entry->version);
+	emit_grant(engine, request->node, request->write ? MSG_WRITE_GRANT : MSG_READ_GRANT,
+		   request->page, source, entry->version);
 	if (MUTANT(FORGETFUL_OWNER) && request->write && home_moves(engine, request->page) &&
 	    !node_equal(request->node, engine->config.self)) {
 		granted_take(engine, entry, request->node);
@@ -161,15 +135,22 @@ static void grant_next(struct engine *engine, struct directory_entry *entry)
 	grant(engine, entry, waiting_pop(engine, entry), owner_of(engine, entry));
 }
 
+static void downgrade_owner(struct engine *engine, struct directory_entry *entry,
+			    struct page_id page)
+{
+	entry->state = DIRECTORY_DOWNGRADING;
+	emit_run(engine, owner_of(engine, entry), MSG_DOWNGRADE, page, node_id(0));
+}
+
 /* Row "read request". True when it was granted. */
 static bool serve_read(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	struct node_id reader = request_at(engine, entry->waiting_head)->node;
 	struct node_id owner = owner_of(engine, entry);
 
-	if (flag(entry, DIRECTORY_EXCLUSIVE) && !node_equal(owner, reader)) {
-		entry->state = DIRECTORY_DOWNGRADING;
-		emit_run(engine, owner, MSG_DOWNGRADE, page, node_id(0));
+	if (flag(entry, DIRECTORY_EXCLUSIVE) &&
+	    (!node_equal(owner, reader) || engine_updates(engine, page))) {
+		downgrade_owner(engine, entry, page);
 		return false;
 	}
 	set_flag(entry, DIRECTORY_EXCLUSIVE, false);
@@ -208,6 +189,16 @@ static void serve_write(struct engine *engine, struct directory_entry *entry, st
 			emit_run(engine, node_id((unsigned int)node), MSG_INVALIDATE, page,
 				 home_moves(engine, page) ? writer : node_id(0));
 	}
+}
+
+/* Row "update write request": copies stay, but first they all become the current version. */
+static void serve_update_write(struct engine *engine, struct directory_entry *entry,
+			       struct page_id page)
+{
+	if (flag(entry, DIRECTORY_EXCLUSIVE))
+		downgrade_owner(engine, entry, page);
+	else
+		grant_next(engine, entry);
 }
 
 /* INVALIDATING: has everybody answered? */
@@ -266,13 +257,12 @@ static void drop_stale(struct engine *engine, struct directory_entry *entry, str
 		request_release(engine, waiting_pop(engine, entry));
 }
 
-static void mend(struct engine *engine, struct directory_entry *entry);
+static void mend(struct engine *engine, struct directory_entry *entry, struct page_id page);
 static void mend_elsewhere(struct engine *engine, struct directory_entry *entry,
 			   struct page_id page);
 static bool owner_awaited(const struct engine *engine, const struct directory_entry *entry);
 
-/* Serves what can be served now. Called after every change to the entry. */
-static void pump(struct engine *engine, struct directory_entry *entry, struct page_id page)
+void directory_pump(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	if (!manages(engine, page)) {
 		if (engine->any_down)
@@ -280,7 +270,7 @@ static void pump(struct engine *engine, struct directory_entry *entry, struct pa
 		return;
 	}
 	if (engine->any_down) {
-		mend(engine, entry);
+		mend(engine, entry, page);
 		if (owner_awaited(engine, entry))
 			return;
 	}
@@ -301,7 +291,10 @@ static void pump(struct engine *engine, struct directory_entry *entry, struct pa
 		}
 		if (entry->granted != 0 && !MUTANT(EAGER_WRITE))
 			return; /* readers are still fetching; their confirmations come first */
-		serve_write(engine, entry, page);
+		if (engine_updates(engine, page))
+			serve_update_write(engine, entry, page);
+		else
+			serve_write(engine, entry, page);
 	}
 }
 
@@ -321,7 +314,7 @@ static void take(struct engine *engine, const struct message_request *request, s
 		.tag = request->tag,
 	};
 	waiting_push(engine, entry, link);
-	pump(engine, entry, page);
+	directory_pump(engine, entry, page);
 }
 
 int directory_request(struct engine *engine, struct node_id from,
@@ -452,7 +445,7 @@ static void become_manager(struct engine *engine, struct page_id page)
 		entry->granted = request_at(engine, link)->next;
 		waiting_push_front(engine, entry, link);
 	}
-	pump(engine, entry, page);
+	directory_pump(engine, entry, page);
 }
 
 /* Row "inherited". */
@@ -583,7 +576,7 @@ void directory_recover(struct engine *engine, struct page_id page, uint64_t vers
 		entry->version = version & VERSION_NONE;
 	}
 	engine->pages[page.value].hint = engine->config.self.value + 1u;
-	pump(engine, entry, page);
+	directory_pump(engine, entry, page);
 }
 
 /* ---- messages: answers to grants and recalls ---- */
@@ -611,7 +604,7 @@ static int confirmed(struct engine *engine, struct node_id from, struct page_id 
 		entry->state = DIRECTORY_QUIET;
 		set_flag(entry, DIRECTORY_EXCLUSIVE, true);
 	}
-	pump(engine, entry, page);
+	directory_pump(engine, entry, page);
 	return 0;
 }
 
@@ -639,7 +632,7 @@ static int declined(struct engine *engine, struct node_id from, struct page_id p
 	if (request_at(engine, link)->write)
 		entry->state = DIRECTORY_QUIET;
 	request_release(engine, link);
-	pump(engine, entry, page);
+	directory_pump(engine, entry, page);
 	return 0;
 }
 
@@ -713,7 +706,7 @@ static void fetch_elsewhere(struct engine *engine, struct directory_entry *entry
 	} else {
 		emit_run(engine, request->node, MSG_REFUSE, page, failed);
 		request_release(engine, link);
-		pump(engine, entry, page);
+		directory_pump(engine, entry, page);
 	}
 }
 
@@ -735,7 +728,7 @@ static int fetch_failed(struct engine *engine, struct node_id from, struct page_
 		return 0;
 	}
 	waiting_push_front(engine, entry, link);
-	pump(engine, entry, page);
+	directory_pump(engine, entry, page);
 	return 0;
 }
 
@@ -751,11 +744,28 @@ int directory_fetch_failed(struct engine *engine, struct node_id from,
 	return 0;
 }
 
+/* Row "update downgraded". A writer may stop by itself; only publication.c invalidates. */
+static int stopped_under_update(struct engine *engine, struct node_id from, struct page_id page,
+				bool downgrade)
+{
+	struct directory_entry *entry = entry_of(engine, page);
+
+	if (!downgrade)
+		return publication_dropped(engine, from, page);
+	if (!flag(entry, DIRECTORY_EXCLUSIVE) || !node_equal(from, owner_of(engine, entry)))
+		return -EPROTO;
+	publication_begin(engine, entry, page);
+	directory_pump(engine, entry, page);
+	return 0;
+}
+
 /* Rows "invalidated" and "downgraded". */
 static int recalled(struct engine *engine, struct node_id from, struct page_id page, bool downgrade)
 {
 	struct directory_entry *entry = entry_of(engine, page);
 
+	if (engine_updates(engine, page))
+		return stopped_under_update(engine, from, page, downgrade);
 	if (downgrade) {
 		if (entry->state != DIRECTORY_DOWNGRADING ||
 		    !node_equal(from, owner_of(engine, entry)))
@@ -771,7 +781,7 @@ static int recalled(struct engine *engine, struct node_id from, struct page_id p
 		if (!node_equal(from, owner_of(engine, entry)))
 			entry->spare = (uint16_t)(from.value + 1u);
 	}
-	pump(engine, entry, page);
+	directory_pump(engine, entry, page);
 	return 0;
 }
 
@@ -864,7 +874,7 @@ static void mend_requests(struct engine *engine, struct directory_entry *entry)
 }
 
 /* Row "peer down": makes one entry right for the nodes that are left. Idempotent. */
-static void mend(struct engine *engine, struct directory_entry *entry)
+static void mend(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	uint64_t *holders = holders_of(entry);
 
@@ -873,7 +883,9 @@ static void mend(struct engine *engine, struct directory_entry *entry)
 	if (entry->spare != 0 && engine_down(engine, node_id(entry->spare - 1u)))
 		entry->spare = 0;
 	mend_requests(engine, entry);
-	if (!owner_awaited(engine, entry))
+	if (engine_updates(engine, page))
+		publication_mend(engine, entry, page);
+	if (!owner_awaited(engine, entry) || entry->state == DIRECTORY_UPDATING)
 		return;
 	if (entry->state == DIRECTORY_DOWNGRADING)
 		entry->state = DIRECTORY_QUIET;
@@ -911,7 +923,7 @@ void directory_repair(struct engine *engine)
 		directory_settle(engine, page);
 		if (entry->owner != 0 || entry->granted != 0 || entry->waiting_head != 0 ||
 		    !bitset_empty(holders_of(entry), engine->set_words))
-			pump(engine, entry, page);
+			directory_pump(engine, entry, page);
 		if (engine->out->count > COMMANDS_MAX / 2 || engine->loop_count > RUN_MAX)
 			return;
 	}

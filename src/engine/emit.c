@@ -65,11 +65,19 @@ void emit_send(struct engine *engine, struct node_id peer, const struct message 
 	memcpy(copy, message, message->bytes);
 }
 
-static bool run_joins(const struct message *message, enum message_kind kind, struct page_id page,
-		      struct node_id about)
+/* Does a run of pages that ends before `page` go on? Not from one protocol to the other. */
+static bool goes_on(const struct engine *engine, uint64_t end, struct page_id page)
+{
+	return end == page.value &&
+	       (page.value % UNIT_PAGES != 0 ||
+		engine_updates(engine, page) == engine_updates(engine, page_id(page.value - 1)));
+}
+
+static bool run_joins(const struct engine *engine, const struct message *message,
+		      enum message_kind kind, struct page_id page, struct node_id about)
 {
 	return message != NULL && message->kind == kind && message->run.page_count < RUN_MAX &&
-	       message->run.page + message->run.page_count == page.value &&
+	       goes_on(engine, message->run.page + message->run.page_count, page) &&
 	       message->run.node == about.value;
 }
 
@@ -78,7 +86,7 @@ void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind
 {
 	struct message *message = latest(engine, peer);
 
-	if (run_joins(message, kind, page, about)) {
+	if (run_joins(engine, message, kind, page, about)) {
 		message->run.page_count++;
 		return;
 	}
@@ -94,14 +102,15 @@ void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind
 	message->bytes = (uint16_t)message_bytes(message);
 }
 
-static bool request_joins(const struct message *message, enum message_kind kind,
-			  struct page_id page, const struct message_request *like)
+static bool request_joins(const struct engine *engine, const struct message *message,
+			  enum message_kind kind, struct page_id page,
+			  const struct message_request *like)
 {
 	if (message == NULL || message->kind != kind || message->request.page_count == RUN_MAX)
 		return false;
 	const struct message_request *last = &message->request;
 
-	return last->page + last->page_count == page.value && last->node == like->node &&
+	return goes_on(engine, last->page + last->page_count, page) && last->node == like->node &&
 	       last->tag == like->tag && last->home == like->home && last->hops == like->hops &&
 	       last->flags == like->flags;
 }
@@ -112,7 +121,7 @@ void emit_request(struct engine *engine, struct node_id peer, enum message_kind 
 {
 	struct message *message = latest(engine, peer);
 
-	if (request_joins(message, kind, page, like)) {
+	if (request_joins(engine, message, kind, page, like)) {
 		message->request.page_count++;
 		return;
 	}
@@ -151,15 +160,14 @@ static bool delta_fits(uint64_t base, uint64_t version)
 	return delta >= INT16_MIN && delta <= INT16_MAX;
 }
 
-void emit_grant(struct engine *engine, struct node_id peer, bool write, struct page_id page,
-		struct node_id owner, uint64_t version)
+void emit_grant(struct engine *engine, struct node_id peer, enum message_kind kind,
+		struct page_id page, struct node_id owner, uint64_t version)
 {
-	enum message_kind kind = write ? MSG_WRITE_GRANT : MSG_READ_GRANT;
 	struct message *message = latest(engine, peer);
 
 	if (message != NULL && message->kind == kind && message->grant.page_count < RUN_MAX &&
 	    delta_fits(message->grant.version, version) &&
-	    message->grant.page + message->grant.page_count == page.value &&
+	    goes_on(engine, message->grant.page + message->grant.page_count, page) &&
 	    message->grant.owner == owner.value) {
 		message->grant.deltas[message->grant.page_count++] =
 			(int16_t)(version - message->grant.version);
@@ -177,6 +185,11 @@ void emit_grant(struct engine *engine, struct node_id peer, bool write, struct p
 	message->bytes = (uint16_t)message_bytes(message);
 }
 
+static bool reads(enum command_kind kind)
+{
+	return kind == CMD_READ || kind == CMD_UPDATE;
+}
+
 /* The latest command about pages that `kind` must not overtake, if it is near; NULL otherwise. */
 static struct command *latest_page(struct engine *engine, enum command_kind kind)
 {
@@ -186,7 +199,7 @@ static struct command *latest_page(struct engine *engine, enum command_kind kind
 			    command->kind == CMD_FREE || command->kind == CMD_LOSE;
 
 		if (MUTANT(OVERTAKING) ? command->kind == kind
-				       : !said && (command->kind == CMD_READ) == (kind == CMD_READ))
+				       : !said && reads(command->kind) == reads(kind))
 			return command;
 	}
 	return NULL;
@@ -198,6 +211,7 @@ void emit_page(struct engine *engine, enum command_kind kind, struct page_id pag
 	struct command *command = latest_page(engine, kind);
 
 	if (command != NULL && command->kind == kind && node_equal(command->peer, peer) &&
+	    command->run.page_count < RUN_MAX &&
 	    command->run.page.value + command->run.page_count == page.value) {
 		command->run.page_count++;
 		return;

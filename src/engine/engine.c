@@ -25,6 +25,8 @@ static bool config_valid(const struct engine_config *config)
 	       config->calls <= LOOP_MAX / 2 && config->hold_ns <= UINT64_C(1000000000);
 }
 
+#define TABLES 12u
+
 static bool moves(const struct engine_config *config)
 {
 	return config->manager == MANAGER_BROADCAST || config->manager == MANAGER_DYNAMIC;
@@ -48,8 +50,8 @@ static size_t lay_out(struct engine *engine, unsigned char *base,
 {
 	size_t used = aligned(sizeof(struct engine));
 	size_t units = config->page_limit / UNIT_PAGES;
-	size_t at[9];
-	const size_t bytes[9] = {
+	size_t at[TABLES];
+	const size_t bytes[TABLES] = {
 		LOOP_MAX * sizeof(struct message),
 		config->page_limit * sizeof(struct page_entry),
 		DEFERRALS_MAX * sizeof(struct deferral),
@@ -57,11 +59,14 @@ static size_t lay_out(struct engine *engine, unsigned char *base,
 		request_limit(config) * sizeof(struct request),
 		units * sizeof(struct unit_entry),
 		config->calls * sizeof(struct call),
+		config->page_limit * sizeof(struct update_link),
+		config->calls * sizeof(struct update_waiter),
+		config->page_limit * 2 * 8 * bitset_words(config->node_count),
 		moves(config) ? config->page_limit * sizeof(struct seek) : 0,
 		sync_bytes(config),
 	};
 
-	for (unsigned int i = 0; i < 9; i++) {
+	for (unsigned int i = 0; i < TABLES; i++) {
 		at[i] = used;
 		used += aligned(bytes[i]);
 	}
@@ -73,8 +78,11 @@ static size_t lay_out(struct engine *engine, unsigned char *base,
 		engine->requests = (void *)(base + at[4]);
 		engine->units = (void *)(base + at[5]);
 		engine->calls = (void *)(base + at[6]);
-		engine->seeks = moves(config) ? (void *)(base + at[7]) : NULL;
-		sync_init(engine, base + at[8]);
+		engine->update.links = (void *)(base + at[7]);
+		engine->update.waiters = (void *)(base + at[8]);
+		engine->publications = (void *)(base + at[9]);
+		engine->seeks = moves(config) ? (void *)(base + at[10]) : NULL;
+		sync_init(engine, base + at[11]);
 		heap_init(engine, base + used);
 	}
 	return used + aligned(heap_bytes(config));
@@ -107,6 +115,13 @@ static bool run_moves(const struct engine *engine, const struct message *message
 	return home_moves(engine, page_id(message->run.page));
 }
 
+/* Are all pages of a run, of any kind, under one protocol? */
+static bool run_alike(const struct engine *engine, const struct message_run *run)
+{
+	return engine_updates(engine, page_id(run->page)) ==
+	       engine_updates(engine, page_id(run->page + run->page_count - 1u));
+}
+
 /* A run spans two units at most, so its ends speak for all of it. */
 static bool run_managed(struct engine *engine, const struct message_run *run)
 {
@@ -119,6 +134,8 @@ static int take_request(struct engine *engine, struct node_id from, const struct
 	const struct message_request *request = &message->request;
 
 	/* It begins with the same two fields as a run. */
+	if (!run_alike(engine, &message->run))
+		return -EPROTO;
 	if (run_moves(engine, message))
 		return locate_request(engine, from, message);
 	if (!run_managed(engine, &message->run) || request->node != from.value)
@@ -131,7 +148,8 @@ static int take_request(struct engine *engine, struct node_id from, const struct
 static int take_manager_message(struct engine *engine, struct node_id from,
 				const struct message *message)
 {
-	if (!run_moves(engine, message) && !run_managed(engine, &message->run))
+	if (!run_alike(engine, &message->run) ||
+	    (!run_moves(engine, message) && !run_managed(engine, &message->run)))
 		return -EPROTO;
 	switch ((int)message->kind) {
 	case MSG_CONFIRM:
@@ -142,6 +160,10 @@ static int take_manager_message(struct engine *engine, struct node_id from,
 		return directory_recalled(engine, from, &message->run, false);
 	case MSG_DOWNGRADED:
 		return directory_recalled(engine, from, &message->run, true);
+	case MSG_UPDATED:
+		return publication_updated(engine, from, &message->run);
+	case MSG_UPDATE_FAILED:
+		return publication_failed(engine, from, &message->run);
 	}
 	return -EPROTO;
 }
@@ -160,6 +182,8 @@ static int take_holder_message(struct engine *engine, struct node_id from,
 			       const struct message *message)
 {
 	/* A grant begins with the same two fields as a run. */
+	if (!run_alike(engine, &message->run))
+		return -EPROTO;
 	if (!run_moves(engine, message) &&
 	    !run_manager_is(engine, message->run.page, message->run.page_count, from))
 		return -EPROTO;
@@ -173,6 +197,10 @@ static int take_holder_message(struct engine *engine, struct node_id from,
 		return page_recalled(engine, from, &message->run, false);
 	case MSG_DOWNGRADE:
 		return page_recalled(engine, from, &message->run, true);
+	case MSG_UPDATE:
+		return update_arrived(engine, from, &message->grant);
+	case MSG_PUBLISHED:
+		return update_published(engine, from, &message->run);
 	}
 	return -EPROTO;
 }
@@ -181,7 +209,8 @@ static int take_holder_message(struct engine *engine, struct node_id from,
 static int take_moving_message(struct engine *engine, struct node_id from,
 			       const struct message *message)
 {
-	if (!engine_moves(engine))
+	/* All but HEARD begin with a page. */
+	if (!engine_moves(engine) || (message->kind != MSG_HEARD && !run_moves(engine, message)))
 		return -EPROTO;
 	switch ((int)message->kind) {
 	case MSG_QUEUE:
@@ -220,12 +249,16 @@ static int take_message(struct engine *engine, struct node_id from, const struct
 	case MSG_FETCH_FAILED:
 	case MSG_INVALIDATED:
 	case MSG_DOWNGRADED:
+	case MSG_UPDATED:
+	case MSG_UPDATE_FAILED:
 		return take_manager_message(engine, from, message);
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
 	case MSG_REFUSE:
 	case MSG_INVALIDATE:
 	case MSG_DOWNGRADE:
+	case MSG_UPDATE:
+	case MSG_PUBLISHED:
 		return take_holder_message(engine, from, message);
 	case MSG_HOME_QUERY:
 		if (engine->config.self.value != 0)
@@ -285,8 +318,18 @@ static void peer_down(struct engine *engine, struct node_id peer)
 	call_peer_down(engine, peer);
 	sync_peer_down(engine, peer);
 	page_peer_down(engine, peer);
+	update_peer_down(engine, peer);
 	directory_peer_down(engine, peer);
 	recover_peer_down(engine, peer);
+}
+
+/* A region begins at a unit, and shares its last one with no other. */
+static void mark_update(struct engine *engine, const struct run *run)
+{
+	uint64_t end = run->page.value + run->page_count;
+
+	for (uint64_t page = run->page.value; page < end; page += UNIT_PAGES)
+		engine->units[page_unit(page_id(page))].flags |= UNIT_UPDATE;
 }
 
 static void region_opened(struct engine *engine, const struct event *event)
@@ -296,6 +339,8 @@ static void region_opened(struct engine *engine, const struct event *event)
 	if (end > engine->region_end)
 		engine->region_end = end;
 	heap_region(engine, event);
+	if (event->region.update)
+		mark_update(engine, &event->region.run);
 }
 
 static int take_event(struct engine *engine, const struct event *event)
@@ -311,6 +356,9 @@ static int take_event(struct engine *engine, const struct event *event)
 		return take_message(engine, event->peer, event->message);
 	case EV_READ_DONE:
 		page_read_done(engine, event);
+		return 0;
+	case EV_UPDATE_DONE:
+		update_done(engine, event);
 		return 0;
 	case EV_PAGER_DONE:
 		page_pager_done(engine, event);
@@ -336,6 +384,8 @@ static int take_event(struct engine *engine, const struct event *event)
 	case EV_UNPIN:
 		pin_release(engine, event);
 		return 0;
+	case EV_PUBLISH:
+		return update_publish(engine, event);
 	case EV_SYNC:
 		return sync_event(engine, event);
 	case EV_COLLECT:
@@ -378,7 +428,8 @@ bool engine_quiet(const struct engine *engine)
 	return engine->pending_count == 0 && engine->deferral_count == 0 &&
 	       engine->pager_count == 0 && engine->request_count == 0 && engine->call_count == 0 &&
 	       engine->home_waiter_count == 0 && engine->collect.token.value == 0 &&
-	       !directory_repairing(engine) && sync_quiet(engine) && pin_quiet(engine);
+	       !directory_repairing(engine) && sync_quiet(engine) && pin_quiet(engine) &&
+	       update_quiet(engine);
 }
 
 bool engine_threads_waiting(const struct engine *engine)

@@ -48,6 +48,7 @@ enum event_kind {
 	EV_PREFETCH,	 /* fault: a program says it will need pages */
 	EV_MESSAGE,	 /* peer, message: arrived, decoded */
 	EV_READ_DONE,	 /* run, status: a CMD_READ is over */
+	EV_UPDATE_DONE,	 /* run, peer, status: a CMD_UPDATE is over */
 	EV_PAGER_DONE,	 /* run, pager: a CMD_INVALIDATE or CMD_DOWNGRADE has taken effect */
 	EV_PEER_DOWN,	 /* peer: no message will come from it any more */
 	EV_TIMER,	 /* the time engine_timer_ns() named has come */
@@ -56,6 +57,7 @@ enum event_kind {
 	EV_PIN,		 /* pin, token: have the page here, and keep it */
 	EV_PIN_CANCEL,	 /* token: of an EV_PIN that is not waited for any more */
 	EV_UNPIN,	 /* pin: of a page that is pinned so */
+	EV_PUBLISH,	 /* token: what this node has stored under write-update is to be seen */
 	EV_SYNC,	 /* sync, token */
 	EV_COLLECT,	 /* collect, token */
 	EV_HEAP_ALLOC,	 /* heap, token: units wanted */
@@ -84,14 +86,15 @@ struct event {
 			struct run run;
 			bool write;
 		} fault;
-		struct run run; /* EV_READ_DONE */
+		struct run run; /* EV_READ_DONE, EV_UPDATE_DONE */
 		struct {
 			struct run run;
 			bool downgrade; /* else invalidate */
 		} pager;
 		struct {
 			struct run run;
-			bool heap; /* the heap may use it */
+			bool heap;   /* the heap may use it */
+			bool update; /* its pages are under write-update */
 		} region;
 		struct page_id home;
 		struct {
@@ -128,8 +131,13 @@ struct event {
 /* ---- commands ---- */
 
 enum command_kind {
-	CMD_SEND = 1,	/* peer, message */
-	CMD_READ,	/* peer, run: read the run from peer's frames into one's own */
+	CMD_SEND = 1, /* peer, message */
+	CMD_READ,     /* peer, run: read the run from peer's frames into one's own */
+	/*
+	 * peer, run: put what peer's frames hold into one's own, which threads read meanwhile: each
+	 * aligned 8-byte word whole, and nothing at all unless all of it could be read.
+	 */
+	CMD_UPDATE,
 	CMD_MAP_READ,	/* run: show for reading */
 	CMD_MAP_WRITE,	/* run: show for writing */
 	CMD_UPGRADE,	/* run: from reading to writing */
@@ -184,6 +192,8 @@ struct engine_stats {
 	uint64_t prefetches;
 	uint64_t invalidations;
 	uint64_t downgrades;
+	uint64_t pages_published;
+	uint64_t pages_updated;
 	uint64_t sync_calls;
 	uint64_t heap_units;
 	/* Managers that move. */

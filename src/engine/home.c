@@ -19,7 +19,7 @@ void home_assign(struct engine *engine, uint64_t unit, struct node_id home)
 void home_assign_later(struct engine *engine, uint64_t unit, uint8_t flags)
 {
 	ASSERT(unit < engine->unit_limit);
-	engine->units[unit].flags = flags;
+	engine->units[unit].flags = (uint8_t)(flags | (engine->units[unit].flags & UNIT_UPDATE));
 }
 
 bool home_decided(const struct engine *engine, uint64_t unit, struct node_id *home)
@@ -59,8 +59,7 @@ static void ask(struct engine *engine, uint64_t unit, bool claim)
 
 bool home_moves(const struct engine *engine, struct page_id page)
 {
-	(void)page;
-	return engine_moves(engine);
+	return engine_moves(engine) && !engine_updates(engine, page);
 }
 
 bool home_here(const struct engine *engine, struct page_id page)

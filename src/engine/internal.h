@@ -9,6 +9,8 @@
  *   locate.c     finding a manager that moves with the page: hints, rounds, trails
  *   recover.c    when such a manager may be lost: a census, and another one in its place
  *   pin.c        pages that are held for system calls and devices
+ *   update.c     the holder's side of write-update: what has changed, publishing, being updated
+ *   publication.c  the manager's side of write-update: a new version goes to all holders
  *   home.c       which node is home to which unit
  *   call.c       calls under way: request out, reply awaited
  *   sync.c       locks, semaphores, condition variables, barriers at their manager
@@ -56,10 +58,12 @@ struct page_entry {
 	 * hand-over is still to come.
 	 */
 	uint16_t peer;
-	uint8_t state;	     /* enum page_state */
-	uint8_t pending : 6; /* enum page_pending */
-	uint8_t waited : 1;  /* a thread has faulted on the page that is pending */
-	uint8_t turned : 1;  /* the hint was turned to a requester since this node asked */
+	uint8_t state : 6;	/* enum page_state */
+	uint8_t updating : 1;	/* write-update: a CMD_UPDATE is under way */
+	uint8_t protecting : 1; /* write-update: a CMD_DOWNGRADE, so that it can be published */
+	uint8_t pending : 6;	/* enum page_pending */
+	uint8_t waited : 1;	/* a thread has faulted on the page that is pending */
+	uint8_t turned : 1;	/* the hint was turned to a requester since this node asked */
 };
 
 static_assert(sizeof(struct page_entry) == 16, "one page costs 16 bytes");
@@ -81,6 +85,7 @@ enum directory_state {
 	DIRECTORY_DOWNGRADING,	 /* the owner is told to stop writing */
 	DIRECTORY_INVALIDATING,	 /* holders are told to drop their copies */
 	DIRECTORY_WRITE_GRANTED, /* a new owner is on its way; its confirmation is awaited */
+	DIRECTORY_UPDATING,	 /* holders are told to read the owner's frame, which is newer */
 };
 
 /*
@@ -106,7 +111,7 @@ struct directory_entry {
 
 #define DIRECTORY_EXCLUSIVE 1u /* the owner may be writing */
 #define DIRECTORY_LOST 2u      /* the only copy went down with its owner */
-#define DIRECTORY_ORPHANED 4u  /* INVALIDATING for a writer that is lost */
+#define DIRECTORY_ORPHANED 4u  /* INVALIDATING for a writer that is lost, UPDATING from one */
 
 /* A page request at its manager, from its arrival until it is confirmed or refused. */
 struct request {
@@ -156,9 +161,11 @@ struct round {
 
 /* ---- home.c ---- */
 
-/* What node 0 knows of a unit, besides its home. */
+/* What node 0 knows of a unit, besides its home ... */
 #define UNIT_FIRST_TOUCH 1u
 #define UNIT_CYCLIC 2u
+/* ... and what all nodes know: its pages are under write-update. */
+#define UNIT_UPDATE 4u
 
 struct unit_entry {
 	uint16_t home; /* node id + 1; 0: not known here (at node 0: not decided) */
@@ -204,6 +211,37 @@ struct pin_state {
 	uint32_t recalled_count;
 	uint32_t waiter_count;
 	struct pin_waiter waiters[PIN_WAITERS_MAX];
+};
+
+/* ---- update.c ---- */
+
+/* A page that this node may have changed since it was last published. Links are page + 1. */
+struct update_link {
+	uint64_t ticket; /* counts up in the order of the list; 0: not in it */
+	uint32_t next;
+	uint32_t previous;
+};
+
+/* A thread that waits until the changed pages up to `ticket` are published. */
+struct update_waiter {
+	struct token token;
+	uint64_t ticket;
+	int status;
+};
+
+struct update_state {
+	struct update_link *links; /* one a page */
+	uint32_t first;
+	uint32_t last;
+	uint32_t cursor;	       /* the first page that was not looked at yet; 0: none */
+	uint64_t ticket;	       /* the latest one given */
+	uint64_t goal;		       /* pages up to this one are to be published */
+	uint32_t moving;	       /* pages of the list that are not writable any more */
+	uint32_t fetch_count;	       /* pages that are `updating` */
+	struct update_waiter *waiters; /* a ring of config.calls, in the order of their tickets */
+	uint32_t waiter_head;
+	uint32_t waiter_count;
+	bool unpublished; /* pages were lost that nobody waited for */
 };
 
 /* ---- call.c ---- */
@@ -294,9 +332,11 @@ struct engine {
 	uint32_t deferral_head;
 	uint32_t deferral_count;
 	uint32_t pager_count; /* CMD_INVALIDATE and CMD_DOWNGRADE pages not done */
+	struct update_state update;
 
 	unsigned char *directory; /* directory_entry + copy set, for every page */
 	size_t directory_stride;
+	uint64_t *publications; /* publication.c: two sets of nodes for every page */
 	struct request *requests;
 	uint32_t request_limit;
 	uint32_t request_free;	/* index + 1 of released ones, linked */
@@ -359,8 +399,9 @@ void emit_request(struct engine *engine, struct node_id peer, enum message_kind 
 		  struct page_id page, const struct message_request *like);
 void emit_absent(struct engine *engine, struct node_id peer, struct page_id page, uint32_t tag,
 		 struct message_known known);
-void emit_grant(struct engine *engine, struct node_id peer, bool write, struct page_id page,
-		struct node_id owner, uint64_t version);
+/* A grant, or an update, which says the same: whose frame has which version. */
+void emit_grant(struct engine *engine, struct node_id peer, enum message_kind kind,
+		struct page_id page, struct node_id owner, uint64_t version);
 void emit_page(struct engine *engine, enum command_kind kind, struct page_id page,
 	       struct node_id peer);
 void emit_lose(struct engine *engine, struct node_id peer);
@@ -443,6 +484,8 @@ int directory_fetch_failed(struct engine *engine, struct node_id from,
 int directory_recalled(struct engine *engine, struct node_id from, const struct message_run *run,
 		       bool downgrade);
 void directory_peer_down(struct engine *engine, struct node_id peer);
+/* Serves what can be served now. Called after every change to the entry. */
+void directory_pump(struct engine *engine, struct directory_entry *entry, struct page_id page);
 bool directory_repairing(const struct engine *engine);
 void directory_repair(struct engine *engine);
 
@@ -488,6 +531,30 @@ void pin_settle(struct engine *engine, struct page_id page, int status);
 /* The page is not asked for: those who still wait for it have that done. */
 void pin_want(struct engine *engine, struct page_id page);
 bool pin_quiet(const struct engine *engine);
+
+/* ---- update.c ---- */
+
+/* The page, which is under write-update, has become writable; the manager wants that to end. */
+void update_writable(struct engine *engine, struct page_id page);
+void update_recalled(struct engine *engine, struct page_id page);
+int update_publish(struct engine *engine, const struct event *event);
+int update_published(struct engine *engine, struct node_id from, const struct message_run *run);
+int update_arrived(struct engine *engine, struct node_id from, const struct message_grant *update);
+void update_done(struct engine *engine, const struct event *event);
+/* The pager has made the page read-only. */
+void update_protected(struct engine *engine, struct page_id page, struct node_id manager);
+/* Goes on with what is to be published. */
+void update_advance(struct engine *engine);
+void update_peer_down(struct engine *engine, struct node_id peer);
+bool update_quiet(const struct engine *engine);
+
+/* ---- publication.c ---- */
+
+void publication_begin(struct engine *engine, struct directory_entry *entry, struct page_id page);
+int publication_updated(struct engine *engine, struct node_id from, const struct message_run *run);
+int publication_failed(struct engine *engine, struct node_id from, const struct message_run *run);
+int publication_dropped(struct engine *engine, struct node_id from, struct page_id page);
+void publication_mend(struct engine *engine, struct directory_entry *entry, struct page_id page);
 
 /* ---- home.c ---- */
 
@@ -576,6 +643,12 @@ static inline bool engine_moves(const struct engine *engine)
 static inline uint64_t page_unit(struct page_id page)
 {
 	return page.value / UNIT_PAGES;
+}
+
+/* Is the page under write-update? Else under write-invalidate. */
+static inline bool engine_updates(const struct engine *engine, struct page_id page)
+{
+	return (engine->units[page_unit(page)].flags & UNIT_UPDATE) != 0;
 }
 
 #endif

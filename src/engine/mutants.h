@@ -32,7 +32,13 @@
 	M(HASTY_HANDOVER, "a new manager serves others before the page is handed over")            \
 	M(FORGETFUL_OWNER, "the old owner forgets the page before the new one has confirmed")      \
 	M(DEAF_CENSUS, "a census does not ask whether a copy is still being fetched")              \
-	M(NOT_ASKED_AGAIN, "what was asked for before a loss is not asked for again")
+	M(NOT_ASKED_AGAIN, "what was asked for before a loss is not asked for again")              \
+	M(EARLY_PUBLISH, "a release does not wait until its pages are published")                  \
+	M(EARLY_UPDATED, "an update is acknowledged before it is in the frame")                    \
+	M(STALE_UPGRADE, "who waits to write is left out of the update, and reads no bytes")       \
+	M(FORGOTTEN_RECALL, "a page that was recalled is taken for published")                     \
+	M(HASTY_RETURN, "an older version comes back though a holder has the new one")             \
+	M(NO_RETURN, "an older version does not come back when its writer is lost")
 
 #ifdef PERGOLA_MUTANTS
 #define MUTANT_ENUM(name, what) MUTANT_##name,

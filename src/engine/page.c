@@ -209,6 +209,8 @@ static void complete(struct engine *engine, struct page_id page)
 	entry->state = write ? PAGE_WRITE : PAGE_READ;
 	entry->held_until = microseconds(engine->now_ns + engine->config.hold_ns) + 1;
 	set_pending(engine, entry, PENDING_NONE);
+	if (write && engine_updates(engine, page))
+		update_writable(engine, page);
 	emit_page(engine, command, page, engine->config.self);
 	emit_run(engine, granter, MSG_CONFIRM, page, node_id(0));
 	if (!write || !home_moves(engine, page) || node_equal(granter, engine->config.self))
@@ -224,7 +226,8 @@ static bool grant_fits(struct engine *engine, const struct message_grant *grant,
 {
 	struct page_id page = page_id(grant->page + index);
 	struct page_entry *entry = entry_of(engine, page);
-	bool same = entry->version == grant_version(grant, index);
+	bool same = entry->version == grant_version(grant, index) ||
+		    (MUTANT(STALE_UPGRADE) && entry->state == PAGE_READ);
 
 	return page_asked(engine, page, write) && entry->peer == 0 &&
 	       (same ||
@@ -258,7 +261,8 @@ static void granted(struct engine *engine, struct node_id from, const struct mes
 	set_peer(entry, from);
 	if (home_moves(engine, page))
 		note_granter(engine, page, from, version);
-	if (MUTANT(STALE_GRANT) && entry->version + 1 == version)
+	if ((MUTANT(STALE_GRANT) || (MUTANT(STALE_UPGRADE) && entry->state == PAGE_READ)) &&
+	    entry->version + 1 == version)
 		entry->version = version & VERSION_NONE;
 	if (entry->version == version) {
 		engine->stats.pages_granted++;
@@ -387,6 +391,10 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 
 	if (pin_puts_off(engine, page, manager, downgrade))
 		return;
+	if (downgrade && engine_updates(engine, page)) {
+		update_recalled(engine, page);
+		return;
+	}
 	if (entry->state == PAGE_INVALID || (downgrade && entry->state == PAGE_READ)) {
 		acknowledge(engine, manager, page, downgrade);
 		return;
@@ -444,7 +452,10 @@ int page_recalled(struct engine *engine, struct node_id from, const struct messa
 {
 	/* Nothing else may be under way that the manager, or the pager, has to end first. */
 	for (uint32_t i = 0; i < run->page_count; i++) {
-		if (entry_of(engine, page_id(run->page + i))->peer != 0)
+		struct page_entry *entry = entry_of(engine, page_id(run->page + i));
+
+		/* A page that this node stops writing by itself may be asked for meanwhile. */
+		if (entry->peer != 0 && !(downgrade && entry->protecting))
 			return -EPROTO;
 	}
 	for (uint32_t i = 0; i < run->page_count; i++) {
@@ -498,7 +509,10 @@ void page_pager_done(struct engine *engine, const struct event *event)
 		ASSERT(entry->peer != 0);
 		entry->peer = 0;
 		acknowledge(engine, manager, page, event->pager.downgrade);
+		if (event->pager.downgrade && engine_updates(engine, page))
+			update_protected(engine, page, manager);
 	}
+	update_advance(engine);
 }
 
 /* ---- loss ---- */

@@ -5,7 +5,8 @@
  * put off. Invariants:
  *   - the state of a pinned page is enough for what it is pinned for;
  *   - of each page at most one recall is put off, since its manager waits for the answer (or is
- *     lost, and another recalls the page);
+ *     lost, and another recalls the page). Under write-update, that this node is to publish the
+ * page is the same as its manager's recall;
  *   - while one is, the page is not pinned anew for what the recall takes away: else threads of
  *     this node could keep it for ever;
  *   - a waiter is in the list from EV_PIN until its page is pinned or refused, or EV_PIN_CANCEL.
@@ -178,7 +179,7 @@ bool pin_puts_off(struct engine *engine, struct page_id page, struct node_id man
 	if (pin == NULL || !keeps(pin, downgrade) || MUTANT(LOOSE_PIN))
 		return false;
 	/* Of a manager that is lost: another has taken its place. */
-	ASSERT(!pin->recalled || engine_down(engine, pin->manager));
+	ASSERT(!pin->recalled || engine_down(engine, pin->manager) || engine_updates(engine, page));
 	engine->pin.recalled_count += !pin->recalled;
 	pin->recalled = true;
 	pin->downgrade = downgrade;
@@ -195,8 +196,11 @@ static void serve_recall(struct engine *engine, struct pin *pin)
 		return;
 	pin->recalled = false;
 	engine->pin.recalled_count--;
-	/* As with the hold time: nobody would get what is taken away for a lost manager. */
-	if (!engine_down(engine, pin->manager))
+	/*
+	 * As with the hold time: nobody would get what is taken away for a lost manager; but who
+	 * waits for the page to be published is to hear of that.
+	 */
+	if (!engine_down(engine, pin->manager) || engine_updates(engine, page))
 		page_recall(engine, page, pin->manager, pin->downgrade);
 	pin_settle(engine, page, 0);
 	pin_want(engine, page);

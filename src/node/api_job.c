@@ -79,6 +79,8 @@ DSM_API int dsm_stats_get(struct dsm_stats *out)
 		.prefetches = stats->prefetches,
 		.invalidations = stats->invalidations,
 		.downgrades = stats->downgrades,
+		.pages_published = stats->pages_published,
+		.pages_updated = stats->pages_updated,
 		.messages_sent = node->counters.messages_sent,
 		.messages_received = node->counters.messages_received,
 		.bytes_fetched = node->counters.bytes_fetched,

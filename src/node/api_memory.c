@@ -10,11 +10,11 @@
 #include <errno.h>
 #include <string.h>
 
-static void *open_region(const char *call, void *addr, size_t size, bool heap)
+static void *open_region(const char *call, void *addr, size_t size, enum region_kind kind)
 {
 	struct node *node = job_node(call);
 	void *out = NULL;
-	int status = node == NULL ? -ENOTCONN : region_open(node, addr, size, heap, &out);
+	int status = node == NULL ? -ENOTCONN : region_open(node, addr, size, kind, &out);
 
 	if (status == 0)
 		return out;
@@ -28,12 +28,23 @@ static void *open_region(const char *call, void *addr, size_t size, bool heap)
 
 DSM_API void *dsm_open(void *addr, size_t size)
 {
-	return open_region("dsm_open", addr, size, true);
+	return open_region("dsm_open", addr, size, REGION_HEAP);
 }
 
 DSM_API void *dsm_reserve(void *addr, size_t size)
 {
-	return open_region("dsm_reserve", addr, size, false);
+	return open_region("dsm_reserve", addr, size, REGION_PLAIN);
+}
+
+DSM_API void *dsm_reserve_as(void *addr, size_t size, int protocol)
+{
+	if (protocol == DSM_INVALIDATE || protocol == DSM_UPDATE)
+		return open_region("dsm_reserve_as", addr, size,
+				   protocol == DSM_UPDATE ? REGION_UPDATE : REGION_PLAIN);
+	error_set(-EINVAL, "dsm_reserve_as: protocol %d is neither DSM_INVALIDATE nor DSM_UPDATE",
+		  protocol);
+	errno = EINVAL;
+	return NULL;
 }
 
 /* ---- units ---- */

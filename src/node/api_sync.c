@@ -35,6 +35,12 @@ static int operate(struct node *node, const void *addr, enum sync_kind kind, enu
 	return node_call(node, &event, waiter);
 }
 
+/* May another thread go on because of it, and then know what this one has stored? */
+static bool releases(enum sync_op op)
+{
+	return op == SYNC_RELEASE || op == SYNC_SIGNAL || op == SYNC_BROADCAST || op == SYNC_ARRIVE;
+}
+
 /* As operate(), with everything else that a public function does. Returns the value of a success.
  */
 static int call(const char *name, const void *addr, enum sync_kind kind, enum sync_op op,
@@ -45,8 +51,11 @@ static int call(const char *name, const void *addr, enum sync_kind kind, enum sy
 
 	if (node == NULL)
 		return -ENOTCONN;
+	int published = releases(op) ? node_publish(node) : 0;
 	int status = operate(node, addr, kind, op, argument, NULL, &waiter);
 
+	if (status == 0)
+		status = published; /* the release was carried out all the same */
 	return status == 0 ? (int)waiter.value : api_status(node, name, addr, status);
 }
 
@@ -143,8 +152,11 @@ DSM_API int dsm_cond_wait(void *addr, void *lock)
 
 	if (node == NULL)
 		return -ENOTCONN;
-	int status = operate(node, addr, SYNC_COND, SYNC_ENLIST, 0, &signal, &waiter);
+	int status = node_publish(node);
 
+	if (status != 0)
+		return api_status(node, "dsm_cond_wait", addr, status);
+	status = operate(node, addr, SYNC_COND, SYNC_ENLIST, 0, &signal, &waiter);
 	if (status == -EFAULT)
 		return api_status(node, "dsm_cond_wait", addr, status); /* it never set out */
 	if (status != 0) {
@@ -213,4 +225,13 @@ DSM_API int dsm_barrier(void)
 	api_flush_frees(node);
 	return api_status(node, "dsm_barrier", NULL,
 			  node_collect(node, COLLECT_BARRIER, 0, NULL, NULL, 0));
+}
+
+DSM_API int dsm_publish(void)
+{
+	struct node *node = job_node("dsm_publish");
+
+	if (node == NULL)
+		return -ENOTCONN;
+	return api_status(node, "dsm_publish", NULL, node_publish(node));
 }

@@ -74,7 +74,8 @@ static void execute(struct node *node, const struct command *command)
 		outbox_send(node, command->peer, &command->message);
 		return;
 	case CMD_READ:
-		reads_start(node, command->peer, run);
+	case CMD_UPDATE:
+		reads_start(node, command->peer, run, command->kind == CMD_UPDATE);
 		return;
 	case CMD_MAP_READ:
 		must(pager->map(node->pager, run.page, run.page_count, PAGER_READ),

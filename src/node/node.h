@@ -9,6 +9,7 @@
  *   execute.c  the engine's commands are carried out
  *   outbox.c   messages that wait for a credit
  *   links.c    the fabrics of this node, and which peer is reached by which
+ *   landing.c  where updates of pages land that threads read meanwhile
  *   reads.c    keys of frames, registration, one-sided reads under way
  *   waiter.c   threads that wait for a call to be over
  *   inline.c   threads that serve their own page faults
@@ -52,6 +53,9 @@
 /* Recalls that one step of the engine can bring about: all deferred ones fall due at once. */
 #define PAGER_DONE_MAX (2u * 8192u)
 
+/* Updates of pages, of one run each, that may be under way at a time; the bits of a word. */
+#define LANDING_SLOTS 16u
+
 /* Threads of one node that may be inside a call at a time. */
 #define CALLS_MAX 4096u
 
@@ -59,7 +63,6 @@ struct region {
 	unsigned char *addr;
 	struct page_id first;
 	uint64_t page_count;
-	bool heap;
 };
 
 /* A thread inside a call; on its stack. `state` is the futex word. */
@@ -82,7 +85,8 @@ struct outbox {
 	uint32_t tail;
 };
 
-/* A CMD_READ under way: in pieces, where its run crosses from one registered chunk to the next. */
+/* A CMD_READ or CMD_UPDATE under way: in pieces, where its run crosses from one registered chunk to
+ * the next. */
 struct read {
 	struct run run;
 	struct node_id peer;
@@ -90,7 +94,8 @@ struct read {
 	uint32_t posted_pages;	  /* of the run, from its start */
 	uint32_t completed_pages; /* ... of those */
 	uint32_t next;		  /* index + 1: free, or waiting to be posted */
-	bool asked;		  /* the key has been asked for */
+	bool update;
+	unsigned int landing; /* of an update that was posted: its slot */
 };
 
 struct peer_key {
@@ -113,7 +118,8 @@ struct link {
 	uint64_t chunk_limit;
 	uint32_t piece_pages; /* a one-sided read is of so many at most */
 	struct own_chunk *own_chunks;
-	struct peer_key *peer_keys; /* [peer * chunk_limit + chunk] */
+	struct fabric_region *landing; /* NULL: not registered yet */
+	struct peer_key *peer_keys;    /* [peer * chunk_limit + chunk] */
 };
 
 /* Moved when a page of its class was shown or refused; see inline.c. */
@@ -144,6 +150,7 @@ struct node {
 	/* Appended to under `lock`, read without it: entries below region_count never change. */
 	struct region regions[REGIONS_MAX];
 	_Atomic uint32_t region_count;
+	_Atomic bool updates; /* there is a region under write-update */
 
 	/* Of inline delivery. `count` moves under `lock`; all are read without it. */
 	_Atomic uint32_t arrival_sleepers; /* in all classes */
@@ -169,6 +176,7 @@ struct node {
 	struct run *pager_done; /* invalidations and downgrades done, not yet told to the engine */
 	bool *pager_done_downgrade;
 	uint32_t pager_done_count;
+	uint32_t landing_used;	       /* of landing: a bit a slot */
 	struct pager_fault faults[64]; /* taken from the pager, not yet by the engine */
 	int fault_count;
 	int fault_next;
@@ -183,6 +191,7 @@ struct node {
 	uint32_t read_fresh;
 	uint32_t read_waiting_head;
 	uint32_t read_waiting_tail;
+	unsigned char *landing;
 
 	struct node_counters counters;
 	bool leaving;	      /* this node's dsm_finish() is under way: peers may go */
@@ -282,12 +291,28 @@ int links_arm(struct node *node);
 
 int reads_open(struct node *node);
 void reads_close(struct node *node);
-void reads_start(struct node *node, struct node_id peer, struct run run);
+void reads_start(struct node *node, struct node_id peer, struct run run, bool update);
 void reads_completed(struct node *node, const struct fabric_event *done);
 void reads_retry(struct node *node);
 void reads_peer_down(struct node *node, struct node_id peer);
 void reads_key_request(struct node *node, struct node_id peer, const struct message *message);
 void reads_key_reply(struct node *node, struct node_id peer, const struct message *message);
+
+/* ---- landing.c ---- */
+
+int landing_open(struct node *node);
+void landing_close(struct node *node);
+
+/* A slot, from 1; 0: all are taken. */
+unsigned int landing_get(struct node *node);
+void landing_put(struct node *node, unsigned int slot);
+
+/* Pages of the slot, as the local side of a read. */
+struct fabric_local landing_local(struct node *node, struct link *link, unsigned int slot,
+				  uint32_t first_page, uint32_t page_count);
+
+/* From the slot into the frames of `run`. */
+void landing_place(struct node *node, unsigned int slot, struct run run);
 
 /* ---- waiter.c ---- */
 
@@ -345,8 +370,20 @@ void *region_address(const struct node *node, uint64_t offset);
 /* The region of a page in use, by its index. */
 uint32_t region_index(const struct node *node, struct page_id page);
 
+enum region_kind {
+	REGION_HEAP = 1, /* the heap allocates from it */
+	REGION_PLAIN,
+	REGION_UPDATE, /* as REGION_PLAIN, under write-update */
+};
+
 /* Collective. Returns 0 and the address, or a negative errno value with its text. */
-int region_open(struct node *node, void *addr, size_t bytes, bool heap, void **out);
+int region_open(struct node *node, void *addr, size_t bytes, enum region_kind kind, void **out);
+
+/*
+ * Before this node says anything by which another may know what it has stored: all nodes see what
+ * it has stored under write-update. -EHOSTDOWN: not all of it, pages are lost.
+ */
+int node_publish(struct node *node);
 
 /* A collective call of all nodes, one at a time; `data` goes out on the root and in on the others.
  */

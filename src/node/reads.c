@@ -2,7 +2,8 @@
 /*
  * One-sided reads of other nodes' frames. A frame is reached with the key of its chunk: a run of
  * frames that is registered as one, on first need. A peer's key is asked for once and kept. A run
- * that crosses chunks is read in pieces; the engine hears when all of it is there.
+ * that crosses chunks is read in pieces; the engine hears when all of it is there. What updates a
+ * page that threads read meanwhile goes by way of landing.c.
  *
  * Invariant: a struct read is in use from reads_start() until EV_READ_DONE; posted_pages counts
  * what has been given to the fabric, completed_pages what came back. It is in the waiting list
@@ -23,9 +24,15 @@ static size_t peer_keys_bytes(const struct node *node, const struct link *link)
 	return node->node_count * link->chunk_limit * sizeof(*link->peer_keys);
 }
 
+/* Each is of at least one page asked for, which are bounded, or one page that is updated. */
+static uint64_t reads_max(const struct node *node)
+{
+	return settings_u64(&node->settings, SETTING_PAGE_REQUESTS) + node->page_limit;
+}
+
 static size_t reads_bytes(const struct node *node)
 {
-	return settings_u64(&node->settings, SETTING_PAGE_REQUESTS) * sizeof(*node->reads);
+	return reads_max(node) * sizeof(*node->reads);
 }
 
 static uint32_t piece_pages(const struct link *link)
@@ -57,7 +64,7 @@ static int open_chunks(struct node *node, struct link *link)
 int reads_open(struct node *node)
 {
 	node->reads = table_open(reads_bytes(node));
-	if (node->reads == NULL)
+	if (node->reads == NULL || landing_open(node) != 0)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < node->link_count; i++) {
 		int error = open_chunks(node, &node->links[i]);
@@ -71,6 +78,7 @@ int reads_open(struct node *node)
 void reads_close(struct node *node)
 {
 	table_close(node->reads, reads_bytes(node));
+	landing_close(node);
 	for (unsigned int i = 0; i < node->link_count; i++) {
 		struct link *link = &node->links[i];
 
@@ -182,8 +190,7 @@ static uint32_t read_new(struct node *node)
 		node->read_free = node->reads[link - 1].next;
 		return link;
 	}
-	/* Each read is of at least one page asked for, and those are bounded. */
-	ASSERT(node->read_fresh < settings_u64(&node->settings, SETTING_PAGE_REQUESTS));
+	ASSERT(node->read_fresh < reads_max(node));
 	return ++node->read_fresh;
 }
 
@@ -191,17 +198,44 @@ static void finish(struct node *node, uint32_t link)
 {
 	struct read read = node->reads[link - 1];
 	struct event event = {
-		.kind = EV_READ_DONE,
+		.kind = read.update ? EV_UPDATE_DONE : EV_READ_DONE,
 		.peer = read.peer,
 		.status = read.status,
 		.run = read.run,
 	};
 
+	if (read.landing != 0) {
+		if (read.status == 0)
+			landing_place(node, read.landing, read.run);
+		landing_put(node, read.landing);
+	}
 	node->reads[link - 1] = (struct read){ .next = node->read_free };
 	node->read_free = link;
 	if (read.status == 0)
 		node->counters.bytes_fetched += (uint64_t)read.run.page_count * PAGE_BYTES;
 	loop_step(node, &event);
+}
+
+/* Where the pages of the read go; false: there is no room for an update now. */
+static bool local_side(struct node *node, struct read *read, struct page_id page, uint32_t pages,
+		       struct fabric_local *local)
+{
+	struct link *link = link_to(node, read->peer);
+
+	if (!read->update) {
+		*local = (struct fabric_local){
+			.region = own_chunk(node, link, chunk_of(node, link, page))->region,
+			.addr = node->frames.base + page.value * PAGE_BYTES,
+			.bytes = pages * PAGE_BYTES,
+		};
+		return true;
+	}
+	if (read->landing == 0)
+		read->landing = landing_get(node);
+	if (read->landing == 0)
+		return false;
+	*local = landing_local(node, link, read->landing, read->posted_pages, pages);
+	return true;
 }
 
 /* Posts the next piece: 0 posted, -EAGAIN not now, else the read has failed. */
@@ -227,11 +261,10 @@ static int post_piece(struct node *node, uint32_t number)
 		key->asked = true;
 		return -EAGAIN;
 	}
-	const struct fabric_local local = {
-		.region = own_chunk(node, link, chunk)->region,
-		.addr = node->frames.base + page.value * PAGE_BYTES,
-		.bytes = pages * PAGE_BYTES,
-	};
+	struct fabric_local local;
+
+	if (!local_side(node, read, page, pages, &local))
+		return -EAGAIN;
 	const struct fabric_remote remote = {
 		.peer = read->peer,
 		.key = key->key,
@@ -262,12 +295,16 @@ static bool post(struct node *node, uint32_t link)
 	return true;
 }
 
-void reads_start(struct node *node, struct node_id peer, struct run run)
+void reads_start(struct node *node, struct node_id peer, struct run run, bool update)
 {
 	uint32_t link = read_new(node);
 
 	/* Not posted here: a read that fails at once would make an event amid a step's commands. */
-	node->reads[link - 1] = (struct read){ .run = run, .peer = peer };
+	node->reads[link - 1] = (struct read){
+		.run = run,
+		.peer = peer,
+		.update = update,
+	};
 	if (node->read_waiting_head == 0)
 		node->read_waiting_head = link;
 	else

@@ -18,7 +18,7 @@
 struct proposal {
 	uint64_t addr;
 	uint64_t bytes;
-	uint8_t heap;
+	uint8_t kind;  /* enum region_kind */
 	uint8_t given; /* the program chose the address */
 	uint8_t zero[6];
 };
@@ -84,6 +84,16 @@ void *region_address(const struct node *node, uint64_t offset)
 
 /* ---- agreeing ---- */
 
+int node_publish(struct node *node)
+{
+	struct event event = { .kind = EV_PUBLISH };
+	struct waiter waiter;
+
+	if (!atomic_load_explicit(&node->updates, memory_order_relaxed))
+		return 0;
+	return node_call(node, &event, &waiter);
+}
+
 int node_collect(struct node *node, enum collect_op op, unsigned int root, int64_t *minimum,
 		 void *data, uint16_t bytes)
 {
@@ -95,9 +105,12 @@ int node_collect(struct node *node, enum collect_op op, unsigned int root, int64
 	event.collect.minimum = minimum == NULL ? 0 : *minimum;
 	event.collect.bytes = bytes;
 	event.collect.data = node->self.value == root ? data : NULL;
-	pthread_mutex_lock(&node->collective_lock);
-	int status = node_call(node, &event, &waiter);
+	int status = node_publish(node);
 
+	if (status != 0)
+		return status;
+	pthread_mutex_lock(&node->collective_lock);
+	status = node_call(node, &event, &waiter);
 	pthread_mutex_unlock(&node->collective_lock);
 	if (status != 0)
 		return status;
@@ -135,9 +148,9 @@ static int agree(struct node *node, int status)
 
 /* ---- opening ---- */
 
-static int check(struct node *node, void *addr, size_t bytes, bool heap)
+static int check(struct node *node, void *addr, size_t bytes, enum region_kind kind)
 {
-	size_t least = heap ? UNIT_BYTES : 1;
+	size_t least = kind == REGION_HEAP ? UNIT_BYTES : 1;
 	uint64_t pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
 
 	if (bytes < least || bytes > node->page_limit * PAGE_BYTES)
@@ -178,7 +191,7 @@ static int try_address(struct node *node, const struct proposal *mine,
 {
 	if (status != 0)
 		return status;
-	if (theirs->bytes != mine->bytes || theirs->heap != mine->heap ||
+	if (theirs->bytes != mine->bytes || theirs->kind != mine->kind ||
 	    theirs->given != mine->given || (mine->given && theirs->addr != mine->addr))
 		return error_set(-EINVAL, "called with other arguments than on node 0");
 	pthread_mutex_lock(&node->lock);
@@ -198,15 +211,18 @@ static void adopt(struct node *node, const struct proposal *proposal)
 		.addr = (unsigned char *)(uintptr_t)proposal->addr,
 		.first = page_id(node->pages_used),
 		.page_count = pages,
-		.heap = proposal->heap != 0,
 	};
 	event.region.run = (struct run){ page_id(node->pages_used), (uint32_t)pages };
-	event.region.heap = proposal->heap != 0;
+	event.region.heap = proposal->kind == REGION_HEAP;
+	event.region.update = proposal->kind == REGION_UPDATE;
 	/* The next region starts at a unit: what is left of this one's last unit is never used. */
 	node->pages_used += (pages + UNIT_PAGES - 1) / UNIT_PAGES * UNIT_PAGES;
 	atomic_store_explicit(&node->region_count, index + 1, memory_order_release);
 	trap_cover(node, node->regions[index].addr, pages * PAGE_BYTES);
 	node_offer(node, &event);
+	/* Relaxed: a thread that stores there learned of the region from who opened it. */
+	if (event.region.update)
+		atomic_store_explicit(&node->updates, true, memory_order_relaxed);
 }
 
 /* One round: node 0's proposal to all, tried, and the outcome agreed. */
@@ -231,13 +247,13 @@ static int round_of_opening(struct node *node, unsigned int attempt, int status,
 	return status;
 }
 
-int region_open(struct node *node, void *addr, size_t bytes, bool heap, void **out)
+int region_open(struct node *node, void *addr, size_t bytes, enum region_kind kind, void **out)
 {
-	int status = check(node, addr, bytes, heap);
+	int status = check(node, addr, bytes, kind);
 	struct proposal mine = {
 		.addr = (uint64_t)(uintptr_t)addr,
 		.bytes = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES,
-		.heap = heap,
+		.kind = (uint8_t)kind,
 		.given = addr != NULL,
 	};
 	struct proposal chosen;

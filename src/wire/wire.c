@@ -31,6 +31,9 @@ static size_t body_bytes(const struct message *message)
 	case MSG_HANDOVER:
 	case MSG_DECLINE:
 	case MSG_HEARD:
+	case MSG_UPDATED:
+	case MSG_UPDATE_FAILED:
+	case MSG_PUBLISHED:
 	case MSG_KEY_REQUEST:
 	case MSG_LOST:
 		return sizeof(message->run);
@@ -44,6 +47,7 @@ static size_t body_bytes(const struct message *message)
 		return sizeof(message->told);
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
+	case MSG_UPDATE:
 		return offsetof(struct message_grant, deltas) +
 		       sizeof(message->grant.deltas[0]) * message->grant.page_count;
 	case MSG_HOME_QUERY:
@@ -250,11 +254,14 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 	case MSG_DOWNGRADED:
 	case MSG_HANDOVER:
 	case MSG_DECLINE:
+	case MSG_UPDATED:
+	case MSG_PUBLISHED:
 		return run_valid(&message->run, RUN_MAX, limits) && message->run.node == 0;
 	case MSG_INVALIDATE:
 	case MSG_REFUSE:
 	case MSG_FETCH_FAILED:
 	case MSG_HEARD:
+	case MSG_UPDATE_FAILED:
 	case MSG_LOST:
 		return run_valid(&message->run, RUN_MAX, limits) &&
 		       node_valid(message->run.node, limits);
@@ -262,6 +269,7 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 		return run_valid(&message->run, 1, limits) && message->run.node == 0;
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
+	case MSG_UPDATE:
 		return grant_valid(&message->grant, limits);
 	case MSG_HOME_QUERY:
 		return home_query_valid(&message->home_query, limits);
@@ -332,6 +340,10 @@ const char *message_name(enum message_kind kind)
 		[MSG_SEEK] = "SEEK",
 		[MSG_TOLD] = "TOLD",
 		[MSG_HEARD] = "HEARD",
+		[MSG_UPDATE] = "UPDATE",
+		[MSG_UPDATED] = "UPDATED",
+		[MSG_UPDATE_FAILED] = "UPDATE_FAILED",
+		[MSG_PUBLISHED] = "PUBLISHED",
 		[MSG_HOME_QUERY] = "HOME_QUERY",
 		[MSG_HOME_REPLY] = "HOME_REPLY",
 		[MSG_SYNC_REQUEST] = "SYNC_REQUEST",

@@ -65,6 +65,11 @@ enum message_kind {
 	MSG_SEEK,     /* any to any, after a loss: request: what do you know? */
 	MSG_TOLD,     /* back: told */
 	MSG_HEARD,    /* any to any: run, node = the lost one: the sender has heard of it */
+	/* Pages under write-update. */
+	MSG_UPDATE,	   /* manager to holder: grant: read the owner's frame, which is newer */
+	MSG_UPDATED,	   /* holder to manager: run */
+	MSG_UPDATE_FAILED, /* holder to manager: run, node = the owner not reached */
+	MSG_PUBLISHED,	   /* manager to owner: run: all other holders are updated */
 	/* Homes of units. Node 0 keeps them. */
 	MSG_HOME_QUERY, /* any to node 0: home_query */
 	MSG_HOME_REPLY, /* node 0 to any: home_reply */

@@ -23,8 +23,9 @@ struct names {
 };
 
 static struct names *names;
-static unsigned char *ours;   /* pages whose home is a survivor */
-static unsigned char *theirs; /* pages whose home is the victim */
+static unsigned char *ours;    /* pages whose home is a survivor */
+static unsigned char *theirs;  /* pages whose home is the victim */
+static unsigned char *updated; /* a unit for each node, under write-update */
 static int self;
 static int count;
 static int victim;
@@ -106,6 +107,28 @@ static void make_pages(unsigned char *block)
 	if (self == 1)
 		CHECK(can_read(page(block, 2), &value) && value == 20);
 	CHECK_OK(dsm_barrier());
+}
+
+static unsigned char *update_unit(int unit)
+{
+	return updated + (size_t)unit * CHECK_UNIT_BYTES;
+}
+
+/*
+ * Under write-update, page 0 of each unit: the victim stores 30, which all see, and then 31, which
+ * it does not publish. Page 1: the victim stores and has published nothing. Page 2: nobody has read
+ * what the victim has published.
+ */
+static void make_updated(void)
+{
+	for (int unit = 0; self == victim && unit < count; unit++)
+		*page(update_unit(unit), 0) = *page(update_unit(unit), 2) = 30;
+	CHECK_OK(dsm_barrier());
+	for (int unit = 0; unit < count; unit++)
+		CHECK_IS(*page(update_unit(unit), 0), 30);
+	CHECK_OK(dsm_barrier());
+	for (int unit = 0; self == victim && unit < count; unit++)
+		*page(update_unit(unit), 0) = *page(update_unit(unit), 1) = 31;
 }
 
 /* ---- while ---- */
@@ -267,6 +290,25 @@ static void pages_without_manager(unsigned char *block)
 	}
 }
 
+/* What the victim has published is there, what it has not is gone. */
+static void updated_pages(bool central)
+{
+	for (int unit = 0; unit < count; unit++) {
+		int home = dsm_home(update_unit(unit));
+		int value = 0;
+
+		CHECK(can_read(page(update_unit(unit), 0), &value) && value == 30);
+		if ((central ? 0 : home) == victim) {
+			CHECK(!can_write(page(update_unit(unit), 0), 1));
+			continue;
+		}
+		CHECK(can_read(page(update_unit(unit), 1), &value) && value == 0);
+		CHECK(!can_read(page(update_unit(unit), 2), &value));
+		CHECK(can_write(page(update_unit(unit), 0) + 8 + self, (unsigned char)self));
+	}
+	CHECK_OK(dsm_publish());
+}
+
 /* In all threads, before there is a second one. */
 static void block_signal(void)
 {
@@ -304,18 +346,22 @@ int main(int argc, char **argv)
 	count = dsm_node_count();
 	bool central = strcmp(dsm_option_get("manager"), "central") == 0;
 
+	updated = dsm_reserve_as(NULL, (size_t)count * CHECK_UNIT_BYTES, DSM_UPDATE);
+	CHECK(updated != NULL);
 	ours = home_block(1);
 	theirs = home_block(victim);
 	names = (struct names *)page(ours, 8);
 	make_objects();
 	make_pages(ours);
 	make_pages(theirs);
+	make_updated();
 	if (self == victim) {
 		check_sleep_ms(200);
 		raise(SIGKILL);
 	}
 	wait_everywhere();
 	later_calls();
+	updated_pages(central);
 	small_blocks();
 	if (!central || victim != 0) {
 		pages_with_manager(ours);

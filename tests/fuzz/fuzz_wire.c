@@ -109,6 +109,9 @@ static void check_body(const struct message *message, const struct wire_limits *
 	case MSG_INVALIDATED:
 	case MSG_DOWNGRADE:
 	case MSG_DOWNGRADED:
+	case MSG_UPDATED:
+	case MSG_UPDATE_FAILED:
+	case MSG_PUBLISHED:
 	case MSG_KEY_REQUEST:
 	case MSG_LOST:
 		check_range(message->run.page, message->run.page_count, RUN_MAX,
@@ -117,6 +120,7 @@ static void check_body(const struct message *message, const struct wire_limits *
 		return;
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
+	case MSG_UPDATE:
 		check_range(message->grant.page, message->grant.page_count, RUN_MAX,
 			    limits->page_limit);
 		ASSERT(message->grant.owner < limits->node_count);

@@ -149,12 +149,13 @@ static void carry_out(struct service *service, const struct command *command)
 		return;
 	case CMD_COMPLETE:
 		return; /* the calls that make the cluster */
+	case CMD_UPDATE:
 	case CMD_FAIL:
 	case CMD_LOSE:
 	case CMD_FREE:
 		break;
 	}
-	ASSERT(false && "nothing is lost or freed here");
+	ASSERT(false && "nothing is lost, freed or under write-update here");
 }
 
 /* ---- events ---- */

@@ -67,6 +67,22 @@ static void home_told(struct world *world, struct node_id id, struct thread *thr
 	*home = (uint16_t)command->complete.value;
 }
 
+/* ---- publishing ---- */
+
+/* What a node does before others may hear from it: true when that has been begun only now. */
+static bool publish_first(struct world *world, struct node_id id, struct thread *thread)
+{
+	struct event event = { .kind = EV_PUBLISH };
+	bool publish = world->updates && !thread->published;
+
+	thread->published = false;
+	if (!publish)
+		return false;
+	updates_publish(world, id, thread);
+	call(world, id, thread, CALL_PUBLISH, &event);
+	return true;
+}
+
 /* ---- collective calls ---- */
 
 static uint64_t collect_hash(const struct world *world, uint32_t sequence, uint64_t what)
@@ -104,6 +120,8 @@ static uint16_t collect_fill(const struct world *world, uint32_t sequence,
 
 static void collect(struct world *world, struct node_id id, struct thread *thread)
 {
+	if (publish_first(world, id, thread))
+		return;
 	uint32_t sequence = ++node_at(world, id)->collect_entered;
 	struct event event = { .kind = EV_COLLECT };
 	uint8_t data[COLLECT_BYTES_MAX];
@@ -257,8 +275,17 @@ static void leave(struct world *world, struct thread *thread)
 
 static void release(struct world *world, struct node_id id, struct thread *thread)
 {
+	if (publish_first(world, id, thread))
+		return;
 	leave(world, thread);
 	sync_call(world, id, thread, CALL_RELEASE, SYNC_RELEASE, 0);
+}
+
+static struct page_id page_inside(struct world *world, struct node_id id, struct thread *thread)
+{
+	if (world->updates && thread->object == OBJECT_LOCK && chance(world, 70))
+		return world->guarded;
+	return thread_hot_page(world, id);
 }
 
 /* What is done with a lock held: some accesses, perhaps becoming a waiter, the release. */
@@ -268,7 +295,7 @@ static void go_on_inside(struct world *world, struct node_id id, struct thread *
 
 	if (thread->accesses_left > 0) {
 		thread->accesses_left--;
-		thread_access(world, thread, thread_hot_page(world, id), chance(world, 50));
+		thread_access(world, thread, page_inside(world, id, thread), chance(world, 50));
 		return;
 	}
 	if (thread->object == OBJECT_LOCK && !first && thread->signal == 0 && chance(world, 30)) {
@@ -284,6 +311,8 @@ static void go_on_inside(struct world *world, struct node_id id, struct thread *
 
 static void notify(struct world *world, struct node_id id, struct thread *thread)
 {
+	if (publish_first(world, id, thread))
+		return;
 	bool one = !world->resting && chance(world, 50);
 
 	thread->object = OBJECT_COND;
@@ -292,6 +321,8 @@ static void notify(struct world *world, struct node_id id, struct thread *thread
 
 static void barrier(struct world *world, struct node_id id, struct thread *thread)
 {
+	if (publish_first(world, id, thread))
+		return;
 	uint32_t passing = ++node_at(world, id)->barrier_entered;
 
 	/* The first to come: nobody can be in the passing that had this place before. */
@@ -476,6 +507,10 @@ bool call_begin(struct world *world, struct node_id id, struct thread *thread)
 	}
 	if (chance(world, world->percent_heap))
 		return heap_begin(world, id, thread);
+	if (world->updates && chance(world, 5)) {
+		publish_first(world, id, thread);
+		return true;
+	}
 	if (!chance(world, 2))
 		return false;
 	ask_home(world, id, thread);
@@ -504,6 +539,11 @@ static void completed(struct world *world, struct node_id id, struct thread *thr
 		break;
 	case CALL_PIN:
 		pin_ended(world, id, thread, command->status);
+		break;
+	case CALL_PUBLISH:
+		check_status(world, id, thread, command->status);
+		thread->published = true;
+		updates_published(world, id, thread, command->status);
 		break;
 	case CALL_RELEASE:
 	case CALL_ENLIST:

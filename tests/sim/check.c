@@ -69,7 +69,10 @@ static void check_frame(struct world *world, struct node_id id, struct page_id p
 void check_load(struct world *world, struct node_id id, struct page_id page)
 {
 	world->loads_checked++;
-	check_frame(world, id, page, "loads");
+	if (updates_page(world, page))
+		updates_load(world, id, page);
+	else
+		check_frame(world, id, page, "loads");
 }
 
 void check_mapped(struct world *world, struct node_id id, struct page_id page)
@@ -116,7 +119,7 @@ void check_before_notice(struct world *world, struct node_id survivor, struct no
 	for (uint64_t i = 0; i < SIM_PAGES; i++) {
 		struct directory_view view;
 
-		if (world->pages[i].undecided &&
+		if (world->pages[i].undecided && !updates_page(world, page_id(i)) &&
 		    engine_directory_view(node_at(world, survivor)->engine, page_id(i), &view) &&
 		    view.exclusive && node_equal(view.owner, dead))
 			world->pages[i].must_refuse = true;
@@ -137,6 +140,9 @@ static void page_given_up(struct world *world, struct page_id page, uint64_t ver
 				 (unsigned long long)page.value, i);
 		avoidable |= engine_page_version(node->engine, page) == version;
 	}
+	if (world->pages[page.value].must_return)
+		sim_fail(world, &page, "page %llu is given up, and was nowhere published",
+			 (unsigned long long)page.value);
 	/* One that takes a lost manager's place knows only copies that are mapped to be current. */
 	if (avoidable && world->dead_count == 1 && world->manager < MANAGER_BROADCAST)
 		sim_fail(world, &page, "page %llu is given up, and a survivor has its bytes",
@@ -207,7 +213,9 @@ static void check_holder(struct world *world, unsigned int index, struct page_id
 	if ((state == PAGE_WRITE) != (view->exclusive && view->owner.value == index))
 		sim_fail(world, &page, "node %u: state %d, exclusive %d, owner %u", index, state,
 			 view->exclusive, view->owner.value);
-	if (!view->lost && engine_page_version(node->engine, page) == view->version)
+	if (updates_page(world, page))
+		updates_check_holder(world, index, page, view);
+	else if (!view->lost && engine_page_version(node->engine, page) == view->version)
 		check_frame(world, node_id(index), page, "keeps as current");
 }
 
@@ -230,7 +238,10 @@ static void check_directory(struct world *world, struct node_id manager, struct 
 	if (engine_page_version(node_at(world, view.owner)->engine, page) != view.version)
 		sim_fail(world, &page, "owner %u has not the current version of page %llu",
 			 view.owner.value, (unsigned long long)page.value);
-	check_frame(world, view.owner, page, "owns");
+	if (updates_page(world, page))
+		updates_check_owner(world, page, &view);
+	else
+		check_frame(world, view.owner, page, "owns");
 }
 
 /* Hints lead to the manager, in fewer steps than there are nodes. */
@@ -280,7 +291,7 @@ static void check_page_at_rest(struct world *world, struct page_id page)
 		if (engine_page_state(node->engine, page) != node->mapping[page.value])
 			sim_fail(world, &page, "node %u: engine state %d, pager state %d", i,
 				 engine_page_state(node->engine, page), node->mapping[page.value]);
-		if (node->mapping[page.value] != PAGE_INVALID)
+		if (node->mapping[page.value] != PAGE_INVALID && !updates_page(world, page))
 			check_frame(world, node_id(i), page, "holds");
 		if (node->mapping[page.value] != PAGE_INVALID && !known &&
 		    (world->dead_count == 0 || world->manager < MANAGER_BROADCAST))

@@ -64,14 +64,14 @@ static void print_message(const struct message *message)
 	enum message_kind kind = (enum message_kind)message->kind;
 
 	printf("%s ", message_name(kind));
-	if (kind == MSG_READ_GRANT || kind == MSG_WRITE_GRANT)
+	if (kind == MSG_READ_GRANT || kind == MSG_WRITE_GRANT || kind == MSG_UPDATE)
 		print_grant(&message->grant);
 	else if (kind == MSG_READ_REQUEST || kind == MSG_WRITE_REQUEST || kind == MSG_SEEK)
 		print_request(&message->request);
 	else if (kind == MSG_QUEUE || kind == MSG_ABSENT || kind == MSG_TOLD)
 		print_moving(message);
 	else if (kind == MSG_REFUSE || kind == MSG_FETCH_FAILED || kind == MSG_INVALIDATE ||
-		 kind == MSG_HEARD)
+		 kind == MSG_HEARD || kind == MSG_UPDATE_FAILED)
 		printf("p%" PRIu64 "+%u about n%u", message->run.page, message->run.page_count,
 		       message->run.node);
 	else if (kind < MSG_HOME_QUERY)
@@ -114,8 +114,9 @@ void line_event(struct node_id id, const struct event *event)
 		print_message(event->message);
 		return;
 	case EV_READ_DONE:
+	case EV_UPDATE_DONE:
 		printf("status %d from n%u ", event->status, event->peer.value);
-		print_run("read done", &event->run);
+		print_run(event->kind == EV_READ_DONE ? "read done" : "update done", &event->run);
 		return;
 	case EV_PAGER_DONE:
 		print_run(event->pager.downgrade ? "downgrade done" : "invalidate done",
@@ -144,6 +145,9 @@ void line_event(struct node_id id, const struct event *event)
 		printf("unpin p%" PRIu64 " for %s\n", event->pin.page.value,
 		       event->pin.write ? "writing" : "reading");
 		return;
+	case EV_PUBLISH:
+		printf("call %" PRIu64 ": publish\n", event->token.value);
+		return;
 	case EV_COLLECT:
 		printf("collective call op %d\n", event->collect.op);
 		return;
@@ -164,6 +168,7 @@ void line_command(struct node_id id, const struct command *command)
 	static const char *const names[] = {
 		[CMD_SEND] = "send",
 		[CMD_READ] = "read",
+		[CMD_UPDATE] = "update",
 		[CMD_MAP_READ] = "map for reading",
 		[CMD_MAP_WRITE] = "map for writing",
 		[CMD_UPGRADE] = "upgrade",
@@ -179,7 +184,8 @@ void line_command(struct node_id id, const struct command *command)
 	if (command->kind == CMD_SEND) {
 		printf("n%u ", command->peer.value);
 		print_message(&command->message);
-	} else if (command->kind == CMD_READ || command->kind == CMD_FAIL) {
+	} else if (command->kind == CMD_READ || command->kind == CMD_UPDATE ||
+		   command->kind == CMD_FAIL) {
 		printf("n%u ", command->peer.value);
 		print_run(names[command->kind], &command->run);
 	} else if (command->kind == CMD_COMPLETE) {

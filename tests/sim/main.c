@@ -2,7 +2,7 @@
 /*
  * sim: clusters in one thread, from seeds.
  *
- *   sim --mode pages|loss|many|pins [--seconds N] [--base SEED]   fresh seeds for N seconds
+ *   sim --mode pages|loss|many|pins|update [--seconds N] [--base SEED]   fresh seeds for N seconds
  *   sim --mode MODE --seed SEED [--trace]                    one seed
  *   sim --mode MODE --manager KIND ...                       all of one kind, whatever the seed
  *   sim --mode MODE --seeds FILE ...                         first those of FILE ("MODE SEED #
@@ -57,16 +57,17 @@ static void on_abort(int signal)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: sim --mode pages|loss|many|pins [--seconds N] [--base SEED]\n"
-			"       sim --mode MODE --seed SEED [--trace]\n"
-			"       sim --mode MODE --seeds FILE\n"
-			"       sim --mode MODE --manager fixed|central|broadcast|dynamic ...\n");
+	fprintf(stderr,
+		"usage: sim --mode pages|loss|many|pins|update [--seconds N] [--base SEED]\n"
+		"       sim --mode MODE --seed SEED [--trace]\n"
+		"       sim --mode MODE --seeds FILE\n"
+		"       sim --mode MODE --manager fixed|central|broadcast|dynamic ...\n");
 	exit(2);
 }
 
 static bool mode_parse(const char *name, enum sim_mode *mode)
 {
-	for (unsigned int i = MODE_PAGES; i <= MODE_PINS; i++) {
+	for (unsigned int i = MODE_PAGES; i < MODE_END; i++) {
 		if (strcmp(name, sim_mode_name((enum sim_mode)i)) == 0) {
 			*mode = (enum sim_mode)i;
 			return true;

@@ -151,14 +151,16 @@ void net_deliver(struct world *world)
 /* ---- one-sided reads ---- */
 
 /* The fabric takes a run in one piece or in several. */
-void net_read(struct world *world, struct node_id node, struct node_id peer, struct run run)
+void net_read(struct world *world, struct node_id node, struct node_id peer, struct run run,
+	      bool update)
 {
+	enum page_state mapping = update ? PAGE_READ : PAGE_INVALID;
 	bool pieces = chance(world, 20);
 
 	for (uint32_t i = 0; i < run.page_count; i++) {
 		struct page_id page = page_add(run.page, i);
 
-		if (node_at(world, node)->mapping[page.value] != PAGE_INVALID)
+		if (node_at(world, node)->mapping[page.value] != mapping)
 			sim_fail(world, &page, "node %u fetches into a frame that it has mapped",
 				 node.value);
 	}
@@ -166,9 +168,10 @@ void net_read(struct world *world, struct node_id node, struct node_id peer, str
 		uint32_t count = pieces ? 1 + below(world, run.page_count - i) : run.page_count;
 		struct read_op *op = bag_add(&world->reads);
 
-		*op = (struct read_op){ .node = node, .peer = peer };
+		*op = (struct read_op){ .node = node, .peer = peer, .update = update };
 		op->run = (struct run){ page_add(run.page, i), count };
-		op->fails = !node_at(world, peer)->alive;
+		op->fails = !node_at(world, peer)->alive ||
+			    (update && chance(world, world->percent_cut));
 		i += count;
 	}
 }
@@ -179,8 +182,26 @@ static void copy_halves(struct world *world, struct read_op *op, uint32_t count)
 		struct page_id page = page_add(op->run.page, op->halves / 2);
 		unsigned int half = op->halves % 2;
 
-		node_at(world, op->node)->frames[page.value].half[half] =
-			node_at(world, op->peer)->frames[page.value].half[half];
+		struct frame *to = op->update ? &op->bounce[op->halves / 2]
+					      : &node_at(world, op->node)->frames[page.value];
+
+		to->half[half] = node_at(world, op->peer)->frames[page.value].half[half];
+	}
+}
+
+/* What was read in full goes to where threads read it, word by word. */
+static void place_halves(struct world *world, struct read_op *op, uint32_t count)
+{
+	struct node *node = node_at(world, op->node);
+
+	for (uint32_t i = 0; i < count; i++, op->placed++) {
+		struct page_id page = page_add(op->run.page, op->placed / 2);
+		unsigned int half = op->placed % 2;
+
+		if (node->mapping[page.value] != PAGE_READ)
+			sim_fail(world, &page, "node %u is updated and does not read the page",
+				 op->node.value);
+		node->frames[page.value].half[half] = op->bounce[op->placed / 2].half[half];
 	}
 }
 
@@ -188,7 +209,7 @@ static void read_over(struct world *world, size_t index)
 {
 	struct read_op op = *(struct read_op *)bag_at(&world->reads, index);
 	struct event event = {
-		.kind = EV_READ_DONE,
+		.kind = op.update ? EV_UPDATE_DONE : EV_READ_DONE,
 		.peer = op.peer,
 		.status = op.fails ? -EHOSTDOWN : 0,
 		.run = op.run,
@@ -203,13 +224,18 @@ void net_read_step(struct world *world)
 	size_t index = below(world, world->reads.count);
 	struct read_op *op = bag_at(&world->reads, index);
 	uint32_t left = 2 * op->run.page_count - op->halves;
+	uint32_t to_place = op->update ? 2 * op->run.page_count - op->placed : 0;
 
-	if (op->fails || left == 0) {
+	if (op->fails || (left == 0 && to_place == 0)) {
 		read_over(world, index);
 		return;
 	}
+	if (left == 0) {
+		place_halves(world, op, chance(world, 30) ? to_place : 1 + below(world, to_place));
+		return;
+	}
 	copy_halves(world, op, chance(world, 30) ? left : 1 + below(world, left));
-	if (op->halves == 2 * op->run.page_count && chance(world, 50))
+	if (op->halves == 2 * op->run.page_count && !op->update && chance(world, 50))
 		read_over(world, index);
 }
 
@@ -254,7 +280,7 @@ static void forget_ops_of(struct world *world, struct node_id dead)
 
 		if (node_equal(op->node, dead))
 			bag_remove(&world->reads, i);
-		else if (node_equal(op->peer, dead) &&
+		else if (node_equal(op->peer, dead) && op->placed == 0 &&
 			 (op->halves < 2 * op->run.page_count || chance(world, 50)))
 			op->fails = true;
 	}
@@ -296,8 +322,9 @@ void net_crash(struct world *world)
 	world->dead_count++;
 	trace_line(world, "n%u crashes", dead.value);
 	pin_node_lost(node);
+	updates_crash(world, dead);
 	for (uint64_t i = 0; i < SIM_PAGES; i++) {
-		if (node->mapping[i] == PAGE_WRITE)
+		if (node->mapping[i] == PAGE_WRITE && !updates_page(world, page_id(i)))
 			world->pages[i].undecided = true;
 		node_set_mapping(world, dead, page_id(i), PAGE_INVALID);
 	}

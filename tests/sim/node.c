@@ -21,11 +21,14 @@ void node_set_mapping(struct world *world, struct node_id id, struct page_id pag
 	model->readers += mapping == PAGE_READ;
 	node->mapping[page.value] = (uint8_t)mapping;
 	pin_check(world, id, page);
-	if (model->writers > 1 || (model->writers == 1 && model->readers > 0))
+	if (model->writers > 1 ||
+	    (model->writers == 1 && model->readers > 0 && !updates_page(world, page)))
 		sim_fail(world, &page, "%u writers and %u readers of page %llu", model->writers,
 			 model->readers, (unsigned long long)page.value);
-	if (mapping == PAGE_WRITE && old != PAGE_WRITE)
+	if (mapping == PAGE_WRITE && old != PAGE_WRITE) {
 		model->before = model->undecided ? model->before : model->latest;
+		model->writer = (uint16_t)(id.value + 1u);
+	}
 }
 
 /* ---- the pager ---- */
@@ -94,7 +97,10 @@ static void show_page(struct world *world, struct node_id id, struct page_id pag
 	if (kind == CMD_UPGRADE && node->mapping[page.value] != PAGE_READ)
 		sim_fail(world, &page, "node %u upgrades a page in state %d", id.value,
 			 node->mapping[page.value]);
-	check_mapped(world, id, page);
+	if (updates_page(world, page))
+		updates_mapped(world, id, page, kind == CMD_MAP_READ ? PAGE_READ : PAGE_WRITE);
+	else
+		check_mapped(world, id, page);
 	node_set_mapping(world, id, page, kind == CMD_MAP_READ ? PAGE_READ : PAGE_WRITE);
 	thread_page_event(world, id, page, false);
 }
@@ -162,7 +168,8 @@ static void carry_out(struct world *world, struct node_id id, const struct comma
 		net_send(world, id, command->peer, &command->message);
 		break;
 	case CMD_READ:
-		net_read(world, id, command->peer, command->run);
+	case CMD_UPDATE:
+		net_read(world, id, command->peer, command->run, command->kind == CMD_UPDATE);
 		break;
 	case CMD_MAP_READ:
 	case CMD_MAP_WRITE:

@@ -32,7 +32,8 @@ void pin_begin(struct world *world, struct node_id id, struct thread *thread)
 	do {
 		thread->pins[thread->pins_wanted++] = page;
 		page = page_add(page, 1 + below(world, 3));
-	} while (thread->pins_wanted < SIM_PINS_MAX && page.value < SIM_PAGES && chance(world, 50));
+	} while (thread->pins_wanted < SIM_PINS_MAX && page.value < SIM_PAGES &&
+		 !updates_guarded(world, page) && chance(world, 50));
 }
 
 static struct event event_of(const struct thread *thread, enum event_kind kind, unsigned int index)

@@ -12,6 +12,7 @@
  *   pin.c     pages held for system calls
  *   call.c    calls: homes, collective calls, synchronisation objects, units of the heap
  *   check.c   what must hold after every step, and at rest
+ *   updates.c the same for pages under write-update
  *   trace.c   readable lines; failing
  *   bag.c     unordered sets
  */
@@ -33,6 +34,8 @@ enum sim_mode {
 	MODE_LOSS,	/* a few nodes, some crash */
 	MODE_MANY,	/* more than 64 nodes: copy sets of several words */
 	MODE_PINS,	/* a few nodes pin pages; in half of the worlds some crash */
+	MODE_UPDATE,	/* some units are under write-update; in some worlds nodes crash */
+	MODE_END,
 };
 
 /* ---- bag.c ---- */
@@ -77,6 +80,9 @@ struct read_op {
 	struct run run;
 	uint32_t halves; /* copied so far */
 	bool fails;
+	bool update;		      /* for threads that read meanwhile: */
+	uint32_t placed;	      /* halves, after all were copied */
+	struct frame bounce[RUN_MAX]; /* ... to here */
 };
 
 /* A CMD_INVALIDATE or CMD_DOWNGRADE whose EV_PAGER_DONE is still to come. */
@@ -116,6 +122,7 @@ enum thread_call {
 	CALL_SIGNAL, /* waits to be signalled */
 	CALL_NOTIFY,
 	CALL_BARRIER,
+	CALL_PUBLISH,
 	CALL_ALLOC,
 	CALL_UNITS_FREE,
 	CALL_PIN,
@@ -171,7 +178,9 @@ struct thread {
 	unsigned int pins_wanted; /* 0: it does not pin */
 	unsigned int pins_held;	  /* of those, from the first */
 	bool pin_write;
-	bool impatient; /* it will give up the pin it waits for */
+	bool impatient;			/* it will give up the pin it waits for */
+	bool published;			/* what comes next may be seen by others */
+	uint64_t publishing[SIM_PAGES]; /* what is to be seen when CALL_PUBLISH is over */
 };
 
 struct node {
@@ -186,6 +195,9 @@ struct node {
 	uint8_t read_pins[SIM_PAGES];
 	uint8_t write_pins[SIM_PAGES];
 	struct frame frames[SIM_PAGES];
+	/* Of pages under write-update: */
+	struct frame seen[SIM_PAGES]; /* the newest of each half that was loaded here */
+	uint64_t stored[SIM_PAGES];   /* the latest store of this node */
 	struct thread threads[SIM_THREADS_MAX];
 };
 
@@ -198,6 +210,9 @@ struct model {
 	bool lost;	  /* its manager has given it up */
 	uint32_t writers;
 	uint32_t readers;
+	uint16_t writer;  /* write-update: the latest one's node id + 1 */
+	uint64_t floor;	  /* write-update: published: everybody sees this or something newer */
+	bool must_return; /* write-update: the only writer so far crashed: version 0 is left */
 };
 
 enum action {
@@ -240,6 +255,10 @@ struct world {
 	struct page_id hot[SIM_HOT_MAX];
 	unsigned int hot_count;
 	struct run window; /* adjacent pages that prefetches ask for */
+	bool updates;	   /* some units are under write-update */
+	bool update_units[SIM_UNITS];
+	struct page_id guarded;	  /* under write-update, and touched with OBJECT_LOCK only */
+	unsigned int percent_cut; /* updates that fail although their source lives */
 
 	/* The state. */
 	struct node *nodes;
@@ -303,7 +322,8 @@ bool act(struct world *world);
 void net_send(struct world *world, struct node_id from, struct node_id to,
 	      const struct message *message);
 void net_deliver(struct world *world);
-void net_read(struct world *world, struct node_id node, struct node_id peer, struct run run);
+void net_read(struct world *world, struct node_id node, struct node_id peer, struct run run,
+	      bool update);
 void net_read_step(struct world *world);
 bool net_notice_ready(struct world *world, size_t index);
 void net_notice(struct world *world, size_t index);
@@ -369,6 +389,24 @@ void check_rest(struct world *world);
 
 /* The node that manages the page, whether alive or not, if anybody knows it. */
 bool check_manager(struct world *world, struct page_id page, struct node_id *manager);
+
+/* ---- update.c ---- */
+
+bool updates_page(const struct world *world, struct page_id page);
+bool updates_guarded(const struct world *world, struct page_id page);
+void updates_choose(struct world *world);
+void updates_load(struct world *world, struct node_id id, struct page_id page);
+void updates_store(struct world *world, struct node_id id, struct page_id page);
+void updates_mapped(struct world *world, struct node_id id, struct page_id page,
+		    enum page_state mapping);
+void updates_publish(struct world *world, struct node_id id, struct thread *thread);
+void updates_published(struct world *world, struct node_id id, const struct thread *thread,
+		       int status);
+void updates_crash(struct world *world, struct node_id dead);
+void updates_check_holder(struct world *world, unsigned int index, struct page_id page,
+			  const struct directory_view *view);
+void updates_check_owner(struct world *world, struct page_id page,
+			 const struct directory_view *view);
 
 /* ---- trace.c ---- */
 

@@ -42,6 +42,8 @@ void thread_store(struct world *world, struct node_id id, struct page_id page)
 	world->stores++;
 	world->pages[page.value].latest = world->stores;
 	node_at(world, id)->frames[page.value] = (struct frame){ { world->stores, world->stores } };
+	if (updates_page(world, page))
+		updates_store(world, id, page);
 	trace_line(world, "n%u stores %llu to p%llu", id.value, (unsigned long long)world->stores,
 		   (unsigned long long)page.value);
 }
@@ -57,6 +59,7 @@ static void access_page(struct world *world, struct node_id id, struct thread *t
 		return;
 	}
 	thread->state = THREAD_IDLE;
+	thread->published = false;
 	if (!thread->write) {
 		check_load(world, id, thread->page);
 		return;

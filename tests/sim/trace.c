@@ -15,7 +15,7 @@ static const struct world *current;
 
 const char *sim_mode_name(enum sim_mode mode)
 {
-	static const char *const names[] = { "pages", "loss", "many", "pins" };
+	static const char *const names[] = { "pages", "loss", "many", "pins", "update" };
 
 	return names[mode];
 }

@@ -65,6 +65,17 @@ static void choose_manager(struct world *world)
 		world->manager = world->forced;
 }
 
+static void choose_update(struct world *world)
+{
+	if (chance(world, 2)) {
+		world->node_count = 60 + below(world, 10);
+		world->thread_count = 1;
+		world->rounds = 1;
+	}
+	if (world->node_count > 1 && chance(world, 50))
+		world->crashes_left = 1 + below(world, world->node_count > 3 ? 3 : 1);
+}
+
 static void choose_config(struct world *world)
 {
 	static const uint64_t holds[] = { 0, 0, 1000, 20000, 300000 };
@@ -91,6 +102,8 @@ static void choose_config(struct world *world)
 		world->steps_per_round = 6000;
 		world->crashes_left = chance(world, 30) ? 2 : 0;
 	}
+	if (world->mode == MODE_UPDATE)
+		choose_update(world);
 	choose_manager(world);
 	world->hold_ns = holds[below(world, 5)];
 	world->page_requests = UNIT_PAGES + below(world, 32);
@@ -98,6 +111,8 @@ static void choose_config(struct world *world)
 	if (world->mode == MODE_PINS)
 		world->percent_pin = 5 + below(world, 60);
 	choose_pages(world);
+	if (world->mode == MODE_UPDATE)
+		updates_choose(world);
 }
 
 /* ---- making and unmaking ---- */
@@ -124,6 +139,17 @@ static void node_open(struct world *world, unsigned int index)
 	node->alive = true;
 }
 
+/* A unit of what all nodes have opened already. */
+static void update_region_open(struct world *world, uint64_t unit)
+{
+	struct event event = { .kind = EV_REGION };
+
+	event.region.run = (struct run){ page_id(unit * UNIT_PAGES), UNIT_PAGES };
+	event.region.update = true;
+	for (unsigned int i = 0; i < world->node_count; i++)
+		node_step(world, node_id(i), &event);
+}
+
 static void regions_open(struct world *world)
 {
 	struct event event = { .kind = EV_REGION };
@@ -132,6 +158,10 @@ static void regions_open(struct world *world)
 	event.region.heap = world->heap;
 	for (unsigned int i = 0; i < world->node_count; i++)
 		node_step(world, node_id(i), &event);
+	for (uint64_t unit = 0; unit < SIM_UNITS; unit++) {
+		if (world->update_units[unit])
+			update_region_open(world, unit);
+	}
 	for (uint64_t unit = 0; unit < SIM_UNITS; unit++) {
 		world->homes[unit] = HOME_UNKNOWN;
 		if (!world->heap && chance(world, 50))

@@ -117,6 +117,7 @@ static void take_command(struct cluster *cluster, unsigned int node, const struc
 		take_free(cluster, node, command);
 		return;
 	case CMD_READ:
+	case CMD_UPDATE:
 	case CMD_MAP_READ:
 	case CMD_MAP_WRITE:
 	case CMD_UPGRADE:
