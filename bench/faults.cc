@@ -13,6 +13,7 @@
 
 #include <benchmark/benchmark.h>
 #include <cstdio>
+#include <cstring>
 #include <pergola/dsm.h>
 
 using bench::Order;
@@ -128,12 +129,20 @@ bool measure_floors()
 		fprintf(stderr, "the floor cannot be taken: %s\n", any.error.c_str());
 		return false;
 	}
-	floor_read_us = bench::quantile(any.read_us, 0.5);
-	floor_upgrade_us = bench::quantile(any.upgrade_us, 0.5);
+	bench::FloorSamples here = bench::measure_inline_floor(batch_pages * batches);
+	bool by_signal = strcmp(dsm_option_get("delivery"), "inline") == 0 && here.error.empty();
+
+	/* Ratios are to the floor of the same way of delivery. */
+	floor_read_us = bench::quantile(by_signal ? here.read_us : any.read_us, 0.5);
+	floor_upgrade_us = bench::quantile(by_signal ? here.upgrade_us : any.upgrade_us, 0.5);
 	report_floor("floor/read", any.read_us);
 	report_floor("floor/upgrade", any.upgrade_us);
 	report_floor("floor/read/one_core", one.read_us);
 	report_floor("floor/upgrade/one_core", one.upgrade_us);
+	if (here.error.empty()) {
+		report_floor("floor/read/inline", here.read_us);
+		report_floor("floor/upgrade/inline", here.upgrade_us);
+	}
 	report_floor("floor/copy_4KiB", any.copy_us);
 	return true;
 }

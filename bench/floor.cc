@@ -5,7 +5,9 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
@@ -25,6 +27,7 @@ namespace
 constexpr size_t page_bytes = 4096;
 
 struct Floor : Area {
+	bool upgrading = false; /* the faults to come are of the second kind */
 	std::atomic<bool> stop{ false };
 };
 
@@ -35,7 +38,7 @@ std::string failed(const char *call)
 
 } // namespace
 
-std::string open_area(Area &area, size_t page_count)
+std::string open_area(Area &area, size_t page_count, bool signals)
 {
 	struct uffdio_api api = {};
 	struct uffdio_register registered = {};
@@ -47,6 +50,8 @@ std::string open_area(Area &area, size_t page_count)
 	api.api = UFFD_API;
 	api.features = UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
 		       UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+	if (signals)
+		api.features |= UFFD_FEATURE_SIGBUS;
 	if (ioctl(area.uffd, UFFDIO_API, &api) != 0)
 		return failed("UFFDIO_API");
 	area.memfd = memfd_create("floor", MFD_CLOEXEC);
@@ -149,11 +154,62 @@ void sample(Floor &floor, FloorSamples &samples)
 
 	touch(floor, false, samples.read_us);
 	ioctl(floor.uffd, UFFDIO_WRITEPROTECT, &protect);
+	floor.upgrading = true;
 	touch(floor, true, samples.upgrade_us);
 	copy_pages(floor, samples.copy_us);
 }
 
 } // namespace
+
+namespace
+{
+
+Floor *inline_floor; /* for the handler */
+
+/* Whether the page is there decides between the two kinds of fault, as the samples are taken. */
+void on_sigbus(int, siginfo_t *info, void *)
+{
+	struct uffd_msg message = {};
+
+	message.arg.pagefault.address = reinterpret_cast<uintptr_t>(info->si_addr);
+	message.arg.pagefault.flags = inline_floor->upgrading ? UFFD_PAGEFAULT_FLAG_WP : 0;
+	answer(*inline_floor, message);
+}
+
+/* The C library's, past the library's own, which would call our handler after a look of its own. */
+int plain_sigaction(const struct sigaction *wanted, struct sigaction *before)
+{
+	void *libc = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD);
+	void *symbol = libc == nullptr ? nullptr : dlsym(libc, "sigaction");
+
+	if (symbol == nullptr)
+		return -1;
+	return reinterpret_cast<int (*)(int, const struct sigaction *, struct sigaction *)>(symbol)(
+		SIGBUS, wanted, before);
+}
+
+} // namespace
+
+FloorSamples measure_inline_floor(size_t page_count)
+{
+	FloorSamples samples;
+	Floor floor;
+	struct sigaction ours = {};
+	struct sigaction before;
+
+	ours.sa_sigaction = on_sigbus;
+	ours.sa_flags = SA_SIGINFO | static_cast<int>(SA_NODEFER);
+	inline_floor = &floor;
+	samples.error = open_area(floor, page_count, true);
+	if (samples.error.empty() && plain_sigaction(&ours, &before) != 0)
+		samples.error = "no sigaction";
+	if (samples.error.empty()) {
+		sample(floor, samples);
+		plain_sigaction(&before, nullptr);
+	}
+	close_area(floor);
+	return samples;
+}
 
 FloorSamples measure_floor(size_t page_count, bool one_core)
 {

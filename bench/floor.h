@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The floor under a page fault on this machine: userfaultfd alone, one process, no protocol and no
- * network. A handler thread sleeps in poll(2), reads the fault and answers it with one ioctl.
+ * network. A handler thread sleeps in poll(2), reads the fault and answers it with one ioctl; or
+ * the faulting thread does, in its handler of SIGBUS.
  */
 #ifndef PERGOLA_BENCH_FLOOR_H
 #define PERGOLA_BENCH_FLOOR_H
@@ -28,12 +29,18 @@ struct Area {
 	char *view = nullptr;
 };
 
-/* Returns "" or what this machine does not allow; close it in both cases. */
-std::string open_area(Area &area, size_t page_count);
+/*
+ * Returns "" or what this machine does not allow; close it in both cases. `signals`: a fault raises
+ * SIGBUS in its thread, else the descriptor tells of it.
+ */
+std::string open_area(Area &area, size_t page_count, bool signals = false);
 void close_area(Area &area);
 
 /* `one_core`: the handler runs on the core of the faulting thread, else where it is put. */
 FloorSamples measure_floor(size_t page_count, bool one_core);
+
+/* The faulting thread answers for itself. */
+FloorSamples measure_inline_floor(size_t page_count);
 
 } // namespace bench
 

@@ -38,6 +38,10 @@ void doctor_check_pager(struct doctor *doctor)
 	bool inline_delivery =
 		settings_choice(&settings, SETTING_DELIVERY) == DELIVERY_CHOICE_INLINE;
 
+	doctor_find(doctor, FINDING_OK, "delivery of page faults",
+		    inline_delivery ? "inline: by the thread that faults"
+				    : "thread: by the library's progress thread",
+		    NULL);
 	pager_probe(inline_delivery ? PAGER_DELIVER_SIGNAL : PAGER_DELIVER_QUEUE, checks);
 	for (size_t i = 0; i < PAGER_CHECKS; i++)
 		doctor_find(doctor, statuses[checks[i].status], checks[i].name, checks[i].text,

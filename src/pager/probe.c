@@ -249,6 +249,17 @@ static void mend_permission(struct pager_check *check, bool filtered)
 		    "a container: " REMEDY_CONTAINER);
 }
 
+/* Before the other remedies: what needs no permission. */
+static void mend_by_delivery(struct pager_check *check)
+{
+	static const char way[] = "PERGOLA_DELIVERY=inline, which needs no permission; or ";
+	size_t rest = sizeof(check->remedy) - sizeof(way);
+
+	memmove(check->remedy + sizeof(way) - 1, check->remedy, rest);
+	memcpy(check->remedy, way, sizeof(way) - 1);
+	check->remedy[sizeof(check->remedy) - 1] = '\0';
+}
+
 /* Any descriptor at all. */
 static void check_userfaultfd(struct pager_check *check, const struct facts *facts)
 {
@@ -300,6 +311,8 @@ static void check_kernel_faults(struct pager_check *check, const struct facts *f
 		    : "not available",
 	    strerror(-facts->way_errors[1]));
 	mend_permission(check, facts->seccomp && facts->user_mode_error != 0);
+	if (facts->user_mode_error == 0 && facts->open_error != -ECANCELED)
+		mend_by_delivery(check);
 }
 
 static void check_feature(struct pager_check *check, const struct facts *facts, uint64_t feature)
