@@ -37,7 +37,8 @@ want_fail "open files" "hard limit 100, for 1000 ranks"
 PERGOLA_DELIVERY=inline doctor
 grep -q '^ok    delivery of page faults: inline' "$out" || fail "delivery: $(cat "$out")"
 if [[ $status == 0 ]]; then
-	grep -qE '^ok    trial job of 2 ranks: works' "$out" || fail "no trial inline: $(cat "$out")"
+	grep -qE '^ok    trial job of 2 ranks: works' "$out" ||
+		fail "no trial inline: $(cat "$out")"
 fi
 
 doctor
