@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a page fault costs, by kind, beside the floor of userfaultfd taken in the same run:
+ * What a page fault costs, by kind, beside the floor of userfaultfd taken in the same run, in the
+ * same kind of delivery:
  *
  *	pergola run -n 2 bench_faults        (3 nodes: also pages of a third; 8: seven readers)
  *
@@ -9,6 +10,7 @@
  * sleep.
  */
 #include "floor.h"
+#include "kinds.h"
 #include "tally.h"
 
 #include <benchmark/benchmark.h>
@@ -16,7 +18,7 @@
 #include <cstring>
 #include <pergola/dsm.h>
 
-using bench::Order;
+using bench::Kind;
 using bench::Step;
 
 namespace
@@ -29,38 +31,14 @@ constexpr size_t region_bytes = size_t{ 1 } << 30;
 double floor_read_us;
 double floor_upgrade_us;
 
-/* How a batch is prepared, and what is timed. */
-struct Kind {
-	const char *name;
-	int home;
-	std::vector<Step> by_peer; /* what node 1 does with the batch first */
-	int by_others;		   /* then so many nodes from 2 on read it */
-	bool read_here;		   /* then node 0 reads it */
-	bool write;		   /* timed: a store, else a load */
-};
-
-void prepare(const Kind &kind, char *pages)
-{
-	for (Step step : kind.by_peer)
-		bench::tell({ step, 1, pages, batch_pages });
-	for (int node = 2; node < 2 + kind.by_others; node++)
-		bench::tell({ Step::read, node, pages, batch_pages });
-	if (kind.read_here)
-		bench::tell({ Step::read, 0, pages, batch_pages });
-}
-
 uint64_t timed_touch(char *pages, bool write, bench::Tally &tally)
 {
 	uint64_t total = 0;
 
 	for (uint64_t i = 0; i < batch_pages; i++) {
-		volatile char *byte = pages + i * DSM_PAGE_BYTES;
 		uint64_t start = bench::now_ns();
 
-		if (write)
-			*byte = 1;
-		else
-			(void)*byte;
+		bench::touch(pages + i * DSM_PAGE_BYTES, write);
 		uint64_t taken = bench::now_ns() - start;
 		tally.add_ns(taken);
 		total += taken;
@@ -71,13 +49,10 @@ uint64_t timed_touch(char *pages, bool write, bench::Tally &tally)
 void run(benchmark::State &state, const Kind &kind)
 {
 	bench::Tally tally;
-	const size_t bytes = batch_pages * DSM_PAGE_BYTES;
 
 	for (auto _ : state) {
-		char *pages = static_cast<char *>(dsm_malloc_at(bytes, kind.home));
+		char *pages = bench::prepare(kind, batch_pages);
 
-		bench::must(pages == nullptr ? -1 : 0);
-		prepare(kind, pages);
 		tally.begin();
 		uint64_t total = timed_touch(pages, kind.write, tally);
 		tally.end();
@@ -149,35 +124,9 @@ bool measure_floors()
 
 void register_kinds(int nodes)
 {
-	const std::vector<Kind> kinds = {
-		{ "first_touch/read/home_here", 0, {}, 0, false, false },
-		{ "first_touch/write/home_here", 0, {}, 0, false, true },
-		{ "first_touch/write/home_there", 1, {}, 0, false, true },
-		{ "read/dirty_there/home_there", 1, { Step::write }, 0, false, false },
-		{ "read/dirty_there/home_here", 0, { Step::write }, 0, false, false },
-		{ "write/dirty_there/home_there", 1, { Step::write }, 0, false, true },
-		{ "write/dirty_there/home_here", 0, { Step::write }, 0, false, true },
-		{ "upgrade/nobody_else/home_here", 0, {}, 0, true, true },
-		{ "upgrade/one_reader/home_there", 1, { Step::write }, 0, true, true },
-		{ "upgrade/one_reader/home_here", 0, { Step::write }, 0, true, true },
-		{ "read/clean_there/home_there", 1, { Step::write }, 1, false, false },
-		{ "write/two_readers/home_there", 1, { Step::write }, 1, false, true },
-		{ "read/dirty_there/home_third", 2, { Step::write }, 0, false, false },
-		{ "read/clean_there/home_third", 2, { Step::write }, 1, false, false },
-		{ "write/dirty_there/home_third", 2, { Step::write }, 0, false, true },
-		{ "upgrade/one_reader/home_third", 2, { Step::write }, 0, true, true },
-		{ "upgrade/seven_readers/home_here", 0, { Step::write }, 6, true, true },
-		{ "upgrade/seven_readers/home_there", 1, { Step::write }, 6, true, true },
-	};
-
-	for (const Kind &kind : kinds) {
-		if (kind.by_others + (kind.by_others > 0 ? 2 : 0) > nodes || kind.home >= nodes)
-			continue;
-		if (nodes < 2 && !kind.by_peer.empty())
-			continue;
+	for (const Kind &kind : bench::kinds_for(nodes))
 		bench::benchmark_of(kind.name, batches,
 				    [kind](benchmark::State &state) { run(state, kind); });
-	}
 }
 
 void register_prefetch(int nodes)

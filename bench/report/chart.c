@@ -84,13 +84,15 @@ static void open_chart(FILE *out, const struct axis *axis, size_t rows, const ch
 	fprintf(out, "<div class=\"wide\"><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n",
 		LABEL_WIDTH + PLOT_WIDTH + RIGHT_WIDTH, bottom + AXIS_HEIGHT);
 	if (axis->logarithmic) {
-		for (double value = axis->low; value <= axis->high * 1.001; value *= 10)
-			draw_tick(out, axis, value, bottom);
+		int powers = (int)lround(log10(axis->high / axis->low));
+
+		for (int i = 0; i <= powers; i++)
+			draw_tick(out, axis, axis->low * pow(10, i), bottom);
 	} else {
 		double step = step_for(axis->high);
 
-		for (double value = 0; value <= axis->high * 1.001; value += step)
-			draw_tick(out, axis, value, bottom);
+		for (int i = 0; step * i <= axis->high * 1.001; i++)
+			draw_tick(out, axis, step * i, bottom);
 	}
 	draw_text(out, LABEL_WIDTH + PLOT_WIDTH + 32, bottom + 16, "unit", unit);
 }

@@ -19,10 +19,10 @@ void markdown_write(FILE *out, const struct results *results);
  *	<!-- bench: PROGRAM NODES [KEY=VALUE...] [PREFIX...] -->   and   <!-- bench end -->
  *
  * in the document at `path` by the table of that program on so many nodes: the rows whose names
- * begin with one of the prefixes, of the configurations that have the values. `bench: machine` is
- * a line that says where and when. A block of which there are no results stays as it is, and is
- * named on standard error. Returns 0; -1 after a line on standard error: the document cannot be
- * read or written (it is then as it was), or a block does not end.
+ * begin with one of the prefixes ("read$": are just that), of the configurations that have the
+ * values. `bench: machine` is a line that says where and when. A block of which there are no
+ *results stays as it is, and is named on standard error. Returns 0; -1 after a line on standard
+ *error: the document cannot be read or written (it is then as it was), or a block does not end.
  */
 int document_update(const char *path, const struct results *results);
 

@@ -35,8 +35,20 @@ static const struct column columns[] = {
 
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
 
+/* Counters that a table has no column for: the charts have them, or they are of no use in one. */
+static const char *const hidden[] = {
+	"count",     "min_us", "p10_us", "p25_us",  "p75_us",  "p90_us", "max_us",
+	"min_ns",    "p10_ns", "p25_ns", "p75_ns",  "p90_ns",  "max_ns", "median_us",
+	"median_ns", "p99_us", "p99_ns", "p999_us", "p999_ns",
+};
+
+/* What a program has beside the columns that all have. */
+#define OTHERS_MAX 12u
+
 struct shape {
 	bool shown[COLUMN_COUNT];
+	const char *others[OTHERS_MAX]; /* counters, by their own names */
+	size_t other_count;
 	bool differs[CONFIG_COUNT]; /* the rows' configurations do, in this */
 	double time_scale;	    /* microseconds to what the table shows */
 	const char *time_unit;
@@ -113,6 +125,15 @@ const char *number_text(double value, char *text, size_t bytes)
 
 /* ---- what is shown ---- */
 
+static bool begins(const char *name, const char *prefix)
+{
+	size_t length = strlen(prefix);
+
+	if (length > 0 && prefix[length - 1] == '$')
+		return strlen(name) == length - 1 && strncmp(name, prefix, length - 1) == 0;
+	return strncmp(name, prefix, length) == 0;
+}
+
 bool choice_takes(const struct choice *choice, const struct section *section,
 		  const struct result *row)
 {
@@ -120,7 +141,7 @@ bool choice_takes(const struct choice *choice, const struct section *section,
 	bool named = choice->prefix_count == 0;
 
 	for (size_t i = 0; i < choice->prefix_count; i++)
-		named |= strncmp(row->name, choice->prefixes[i], strlen(choice->prefixes[i])) == 0;
+		named |= begins(row->name, choice->prefixes[i]);
 	for (int key = 0; key < CONFIG_COUNT; key++) {
 		if (choice->wants[key] != NULL &&
 		    strcmp(choice->wants[key], config->values[key]) != 0)
@@ -133,6 +154,31 @@ static bool value_of(const struct result *row, const struct column *column, stru
 {
 	return column->time ? result_time(row, column->counter, out)
 			    : result_spread(row, column->counter, out);
+}
+
+static bool is_known(const struct shape *shape, const char *counter)
+{
+	for (size_t c = 0; c < COLUMN_COUNT; c++) {
+		if (!columns[c].time && strcmp(columns[c].counter, counter) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+		if (strcmp(hidden[i], counter) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < shape->other_count; i++) {
+		if (strcmp(shape->others[i], counter) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void find_others(struct shape *shape, const struct result *row)
+{
+	for (size_t i = 0; i < row->counter_count && shape->other_count < OTHERS_MAX; i++) {
+		if (!is_known(shape, row->counters[i].name))
+			shape->others[shape->other_count++] = row->counters[i].name;
+	}
 }
 
 /* A column is shown if a row has it; times are in ns if all of them are short. */
@@ -152,6 +198,7 @@ static struct shape shape_of(const struct section *section, const struct choice 
 		config_differences(&configs[first->config], &configs[row->config], shape.differs);
 		for (size_t c = 0; c < COLUMN_COUNT; c++)
 			shape.shown[c] |= value_of(row, &columns[c], &value);
+		find_others(&shape, row);
 		if (result_spread(row, "median_us", &value)) {
 			shape.time_scale = 1;
 			shape.time_unit = "us";
@@ -189,6 +236,8 @@ static void write_heading(FILE *out, const struct writer *writer, const struct s
 		write_cell(out, writer, title);
 		cells++;
 	}
+	for (size_t i = 0; i < shape->other_count; i++, cells++)
+		write_cell(out, writer, shape->others[i]);
 	fputs(writer->row_end, out);
 	if (writer->rule_cell == NULL)
 		return;
@@ -235,6 +284,11 @@ static void write_row(FILE *out, const struct writer *writer, const struct secti
 	for (size_t c = 0; c < COLUMN_COUNT; c++) {
 		if (shape->shown[c])
 			write_value(out, writer, row, &columns[c], shape->time_scale);
+	}
+	for (size_t i = 0; i < shape->other_count; i++) {
+		const struct column column = { .counter = shape->others[i] };
+
+		write_value(out, writer, row, &column, 1);
 	}
 	fputs(writer->row_end, out);
 }

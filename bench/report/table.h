@@ -8,7 +8,8 @@
 
 #include <stdio.h>
 
-/* Which rows: all of a name that begins with one of the prefixes, where the configuration fits. */
+/* Which rows: those whose name begins with one of the prefixes, or is one that ends with '$', and
+ * whose configuration fits. */
 struct choice {
 	const char *const *prefixes;
 	size_t prefix_count;		 /* 0: all */

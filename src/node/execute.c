@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "node/node.h"
+#include "node/times.h"
 
 #include <errno.h>
 
@@ -115,6 +115,11 @@ static void execute(struct node *node, const struct command *command)
 
 void execute_commands(struct node *node)
 {
-	for (uint32_t i = 0; i < node->commands.count; i++)
-		execute(node, &node->commands.list[i]);
+	for (uint32_t i = 0; i < node->commands.count; i++) {
+		const struct command *command = &node->commands.list[i];
+
+		times_command(node, command, false);
+		execute(node, command);
+		times_command(node, command, true);
+	}
 }

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "node/node.h"
 #include "node/relax.h"
+#include "node/times.h"
 #include "port/clock.h"
 
 #include <errno.h>
@@ -214,8 +215,10 @@ void inline_fault(struct node *node, struct page_id page, enum inline_access acc
 
 	event.fault.run = (struct run){ page, 1 };
 	event.fault.write = is_store(node, page, access);
+	times_reach(node, TIMES_TAKEN, event.fault.run);
 	int error = loop_step(node, &event);
 
+	times_reach(node, TIMES_ASKED, event.fault.run);
 	ASSERT(error == 0 || error == -EAGAIN);
 	if (!arrived(arrivals, before))
 		loop_progress(node);

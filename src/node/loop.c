@@ -10,7 +10,7 @@
  * it leaves, as long as the progress thread sleeps.
  */
 #include "base/assert.h"
-#include "node/node.h"
+#include "node/times.h"
 #include "port/clock.h"
 
 #include <errno.h>
@@ -164,8 +164,10 @@ static bool take_faults(struct node *node)
 
 		event.fault.run = (struct run){ fault->page, 1 };
 		event.fault.write = fault->write;
+		times_reach(node, TIMES_TAKEN, event.fault.run);
 		if (loop_step(node, &event) == -EAGAIN)
 			break; /* kept for later; its thread waits on */
+		times_reach(node, TIMES_ASKED, event.fault.run);
 		node->fault_next++;
 		any = true;
 	}

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "node/place.h"
+#include "node/times.h"
 #include "node/trap.h"
 
 #include <errno.h>
@@ -268,6 +269,7 @@ static void close_parts(struct node *node)
 	links_close(node);
 	reads_close(node);
 	inline_close(node);
+	times_close(node);
 	close_engine(node);
 	if (node->kick_fd >= 0)
 		close(node->kick_fd);

@@ -16,6 +16,7 @@
  *   trap.c     SIGBUS: such a fault, or the program's own affair
  *   region.c   regions: addresses and pages; opening one on all nodes
  *   loss.c     a peer is gone: what to do
+ *   times.c    when faults came to which point, for benchmarks
  *   place.c    near which NUMA node memory and the progress thread stand
  *   table.c    memory for tables that are mostly never touched
  *   backends.c which fabric and which pager (the only file that names them)
@@ -194,6 +195,7 @@ struct node {
 	unsigned char *landing;
 
 	struct node_counters counters;
+	struct times *times;  /* NULL: off; see times.h */
 	bool leaving;	      /* this node's dsm_finish() is under way: peers may go */
 	bool gone[NODES_MAX]; /* peers that closed in order, or were lost */
 	struct node_id lost;  /* the first lost node; valid if any_lost */

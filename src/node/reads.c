@@ -10,7 +10,7 @@
  * exactly while not all of it is posted and it has not failed.
  */
 #include "base/assert.h"
-#include "node/node.h"
+#include "node/times.h"
 
 #include <errno.h>
 
@@ -213,6 +213,7 @@ static void finish(struct node *node, uint32_t link)
 	node->read_free = link;
 	if (read.status == 0)
 		node->counters.bytes_fetched += (uint64_t)read.run.page_count * PAGE_BYTES;
+	times_reach(node, TIMES_FETCHED, read.run);
 	loop_step(node, &event);
 }
 
