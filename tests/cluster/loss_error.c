@@ -97,14 +97,14 @@ static void lose(char *program, int victim, char *manager)
 
 int main(int argc, char **argv)
 {
-	char fixed[] = "PERGOLA_MANAGER=fixed";
-	char central[] = "PERGOLA_MANAGER=central";
+	char managers[][32] = { "PERGOLA_MANAGER=fixed", "PERGOLA_MANAGER=central",
+				"PERGOLA_MANAGER=broadcast", "PERGOLA_MANAGER=dynamic" };
 
 	if (argc != 2)
 		return 2;
-	lose(argv[1], 3, fixed);
-	lose(argv[1], 3, central);
-	lose(argv[1], 0, fixed);
-	lose(argv[1], 0, central);
+	for (int i = 0; i < 4; i++) {
+		lose(argv[1], 3, managers[i]);
+		lose(argv[1], 0, managers[i]);
+	}
 	return 0;
 }

@@ -254,8 +254,8 @@ static void small_blocks(void)
 	CHECK_OK(dsm_free(block, 2 * CHECK_UNIT_BYTES));
 }
 
-/* The manager is there: only the page that the victim alone had is lost. */
-static void pages_with_manager(unsigned char *block)
+/* What a survivor has mapped can be had by all; what the victim alone had is lost. */
+static void pages_left(unsigned char *block)
 {
 	int value = 0;
 
@@ -265,12 +265,25 @@ static void pages_with_manager(unsigned char *block)
 	CHECK(!can_write(page(block, 1), 1));
 	CHECK(can_read(page(block, 2), &value) && value == 20);
 	CHECK(can_read(page(block, 4), &value) && value == 10);
-	for (int i = 0; i < 50; i++) {
-		uint64_t *word = (uint64_t *)page(block, 3);
-
-		__atomic_fetch_add(&word[self], 1, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < 50; i++)
 		CHECK(can_write(page(block, 2) + 8 + self, (unsigned char)self));
-	}
+}
+
+/* The manager is there: only the page that the victim alone had is lost. */
+static void pages_with_manager(unsigned char *block)
+{
+	uint64_t *word = (uint64_t *)page(block, 3);
+
+	pages_left(block);
+	for (int i = 0; i < 50; i++)
+		__atomic_fetch_add(&word[self], 1, __ATOMIC_SEQ_CST);
+}
+
+/* The victim was home, but the manager has moved with the page, if it was written. */
+static void pages_without_home(unsigned char *block)
+{
+	pages_left(block);
+	CHECK(!can_write(page(block, 3), 1));
 }
 
 /* The manager is gone: what this node holds it may use as it holds it; the rest raises SIGBUS. */
@@ -345,6 +358,7 @@ int main(int argc, char **argv)
 	self = dsm_node_id();
 	count = dsm_node_count();
 	bool central = strcmp(dsm_option_get("manager"), "central") == 0;
+	bool fixed = strcmp(dsm_option_get("manager"), "fixed") == 0;
 
 	updated = dsm_reserve_as(NULL, (size_t)count * CHECK_UNIT_BYTES, DSM_UPDATE);
 	CHECK(updated != NULL);
@@ -367,8 +381,10 @@ int main(int argc, char **argv)
 		pages_with_manager(ours);
 		if (central)
 			pages_with_manager(theirs);
-		else
+		else if (fixed)
 			pages_without_manager(theirs);
+		else
+			pages_without_home(theirs);
 	} else {
 		pages_without_manager(ours);
 	}
