@@ -114,11 +114,27 @@ void check_failed(struct world *world, struct node_id id, struct page_id page, s
 		check_refusal(world, id, page);
 }
 
+/* Did the survivor hand the page over to the dead node, which was writing it? */
+static bool was_handed_over(struct world *world, struct node_id survivor, struct node_id dead,
+			    struct page_id page)
+{
+	struct message_known known = directory_known(node_at(world, survivor)->engine, page);
+	const struct engine *writer = node_at(world, dead)->engine;
+	struct directory_view view;
+
+	return home_moves(writer, page) && known.node == dead.value + 1u &&
+	       engine_page_state(writer, page) == PAGE_WRITE &&
+	       known.version == engine_page_version(writer, page) &&
+	       !engine_directory_view(node_at(world, survivor)->engine, page, &view);
+}
+
 void check_before_notice(struct world *world, struct node_id survivor, struct node_id dead)
 {
 	for (uint64_t i = 0; i < SIM_PAGES; i++) {
 		struct directory_view view;
 
+		if (world->pages[i].undecided && was_handed_over(world, survivor, dead, page_id(i)))
+			world->pages[i].must_refuse = true;
 		if (world->pages[i].undecided && !updates_page(world, page_id(i)) &&
 		    engine_directory_view(node_at(world, survivor)->engine, page_id(i), &view) &&
 		    view.exclusive && node_equal(view.owner, dead))
@@ -149,6 +165,15 @@ static void page_given_up(struct world *world, struct page_id page, uint64_t ver
 			 (unsigned long long)page.value);
 	world->avoidable_losses += avoidable;
 	world->pages[page.value].lost = true;
+}
+
+/* Between steps too: nowhere two nodes that manage the same page. */
+void check_managers(struct world *world)
+{
+	struct node_id manager;
+
+	for (unsigned int i = 0; i < world->hot_count; i++)
+		check_manager(world, world->hot[i], &manager);
 }
 
 void check_losses(struct world *world, struct node_id manager)

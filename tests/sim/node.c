@@ -213,5 +213,7 @@ int node_step(struct world *world, struct node_id id, struct event *event)
 		carry_out(world, id, &commands->list[i]);
 	if (world->dead_count > 0)
 		check_losses(world, id);
+	if (world->step % 32 == 0 && world->mode != MODE_MANY)
+		check_managers(world);
 	return error;
 }

@@ -385,6 +385,7 @@ void check_refusal(struct world *world, struct node_id to, struct page_id page);
 void check_failed(struct world *world, struct node_id id, struct page_id page, struct node_id lost);
 void check_before_notice(struct world *world, struct node_id survivor, struct node_id dead);
 void check_losses(struct world *world, struct node_id manager);
+void check_managers(struct world *world);
 void check_rest(struct world *world);
 
 /* The node that manages the page, whether alive or not, if anybody knows it. */
