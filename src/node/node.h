@@ -198,18 +198,18 @@ struct node {
 	struct times *times;  /* NULL: off; see times.h */
 	bool leaving;	      /* this node's dsm_finish() is under way: peers may go */
 	bool gone[NODES_MAX]; /* peers that closed in order, or were lost */
-	struct node_id lost;  /* the first lost node; valid if any_lost */
 	bool any_lost;
-	struct node_id rumour; /* lost, as other nodes say; if rumoured */
 	bool rumoured;
+	struct node_id lost;   /* the first lost node; valid if any_lost */
+	struct node_id rumour; /* lost, as other nodes say; if rumoured */
 
 	pthread_t thread;
 	int kick_fd;
 	bool asleep; /* the progress thread sleeps, or is about to ... */
 	bool kicked; /* ... and has been woken */
 	bool armed;  /* the fabric will make its descriptor readable */
-	uint64_t sleep_until_ns;
 	bool stop;
+	uint64_t sleep_until_ns;
 
 	/* Protects the block allocator and the batch. Taken after `lock`, never before. */
 	pthread_mutex_t heap_lock;
