@@ -151,7 +151,6 @@ struct node {
 	/* Appended to under `lock`, read without it: entries below region_count never change. */
 	struct region regions[REGIONS_MAX];
 	_Atomic uint32_t region_count;
-	_Atomic bool updates; /* there is a region under write-update */
 
 	/* Of inline delivery. `count` moves under `lock`; all are read without it. */
 	_Atomic uint32_t arrival_sleepers; /* in all classes */
@@ -196,6 +195,7 @@ struct node {
 
 	struct node_counters counters;
 	struct times *times;  /* NULL: off; see times.h */
+	_Atomic bool updates; /* there is a region under write-update; read without the lock */
 	bool leaving;	      /* this node's dsm_finish() is under way: peers may go */
 	bool gone[NODES_MAX]; /* peers that closed in order, or were lost */
 	bool any_lost;
