@@ -3,7 +3,7 @@
 #include "play.h"
 
 /* So many iterations show more than one outcome if the threads run at the same time at all. */
-#define ENOUGH_TO_MEET 256u
+#define ENOUGH_TO_MEET 200u
 
 /* Violations of a round that are printed. */
 #define VIOLATIONS_SHOWN 5u
