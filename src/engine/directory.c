@@ -132,7 +132,10 @@ static void grant(struct engine *engine, struct directory_entry *entry, uint32_t
 
 static void grant_next(struct engine *engine, struct directory_entry *entry)
 {
-	grant(engine, entry, waiting_pop(engine, entry), owner_of(engine, entry));
+	struct node_id source =
+		MUTANT(WRONG_SOURCE) ? engine->config.self : owner_of(engine, entry);
+
+	grant(engine, entry, waiting_pop(engine, entry), source);
 }
 
 static void downgrade_owner(struct engine *engine, struct directory_entry *entry,
@@ -148,7 +151,7 @@ static bool serve_read(struct engine *engine, struct directory_entry *entry, str
 	struct node_id reader = request_at(engine, entry->waiting_head)->node;
 	struct node_id owner = owner_of(engine, entry);
 
-	if (flag(entry, DIRECTORY_EXCLUSIVE) &&
+	if (flag(entry, DIRECTORY_EXCLUSIVE) && !MUTANT(READ_BESIDE_WRITE) &&
 	    (!node_equal(owner, reader) || engine_updates(engine, page))) {
 		downgrade_owner(engine, entry, page);
 		return false;
@@ -604,7 +607,8 @@ static int confirmed(struct engine *engine, struct node_id from, struct page_id 
 		entry->state = DIRECTORY_QUIET;
 		set_flag(entry, DIRECTORY_EXCLUSIVE, true);
 	}
-	directory_pump(engine, entry, page);
+	if (!MUTANT(UNSERVED_QUEUE))
+		directory_pump(engine, entry, page);
 	return 0;
 }
 
@@ -665,7 +669,7 @@ static size_t confirmed_holder(struct engine *engine, struct directory_entry *en
 	const uint64_t *holders = holders_of(entry);
 	size_t node = bitset_next(holders, engine->set_words, from);
 
-	while (node != BITSET_NONE && is_granted(engine, entry, node))
+	while (node != BITSET_NONE && is_granted(engine, entry, node) && !MUTANT(HASTY_HEIR))
 		node = bitset_next(holders, engine->set_words, node + 1);
 	return node;
 }
@@ -771,7 +775,7 @@ static int recalled(struct engine *engine, struct node_id from, struct page_id p
 		    !node_equal(from, owner_of(engine, entry)))
 			return -EPROTO;
 		entry->state = DIRECTORY_QUIET;
-		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
+		set_flag(entry, DIRECTORY_EXCLUSIVE, MUTANT(ENDLESS_DOWNGRADE));
 	} else {
 		if (entry->state != DIRECTORY_INVALIDATING ||
 		    !bitset_test(holders_of(entry), from.value))
@@ -861,7 +865,8 @@ static bool owner_awaited(const struct engine *engine, const struct directory_en
 static void mend_requests(struct engine *engine, struct directory_entry *entry)
 {
 	drop_requests(engine, &entry->granted);
-	if (entry->state == DIRECTORY_WRITE_GRANTED && entry->granted == 0) {
+	if (entry->state == DIRECTORY_WRITE_GRANTED && entry->granted == 0 &&
+	    !MUTANT(VOID_STANDS)) {
 		entry->state = DIRECTORY_QUIET; /* the old owner still has the bytes */
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
 	}
@@ -879,7 +884,7 @@ static void mend(struct engine *engine, struct directory_entry *entry, struct pa
 	uint64_t *holders = holders_of(entry);
 
 	for (size_t i = 0; i < engine->set_words; i++)
-		holders[i] &= ~engine->down[i];
+		holders[i] &= MUTANT(LOST_HOLDER) ? holders[i] : ~engine->down[i];
 	if (entry->spare != 0 && engine_down(engine, node_id(entry->spare - 1u)))
 		entry->spare = 0;
 	mend_requests(engine, entry);

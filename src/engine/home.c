@@ -38,6 +38,8 @@ static void decide(struct engine *engine, uint64_t unit, struct node_id toucher,
 	struct node_id cyclic = node_id((unsigned int)(unit % engine->config.node_count));
 
 	ASSERT(engine->config.self.value == 0);
+	if (MUTANT(FICKLE_HOME) && claim)
+		entry->home = 0;
 	if (entry->home != 0)
 		return;
 	if (entry->flags & UNIT_FIRST_TOUCH) {

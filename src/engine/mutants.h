@@ -38,7 +38,22 @@
 	M(STALE_UPGRADE, "who waits to write is left out of the update, and reads no bytes")       \
 	M(FORGOTTEN_RECALL, "a page that was recalled is taken for published")                     \
 	M(HASTY_RETURN, "an older version comes back though a holder has the new one")             \
-	M(NO_RETURN, "an older version does not come back when its writer is lost")
+	M(NO_RETURN, "an older version does not come back when its writer is lost")                \
+	M(EARLY_DOWNGRADED, "a downgrade is acknowledged before the pager has done it")            \
+	M(EARLY_CONFIRM, "a grant is confirmed before its bytes are here")                         \
+	M(KEPT_VERSION, "a frame that a failed read left in pieces keeps its version")             \
+	M(STICKY_READ, "an invalidation leaves a node that waits for an upgrade its copy")         \
+	M(READ_BESIDE_WRITE, "a read is granted while the owner may be writing")                   \
+	M(WRONG_SOURCE, "a grant names the manager's frame, whoever owns the page")                \
+	M(UNSERVED_QUEUE, "who waits is not served after a confirmation")                          \
+	M(ENDLESS_DOWNGRADE, "an owner that was downgraded is downgraded again")                   \
+	M(VOID_STANDS, "a write granted to a lost node still counts")                              \
+	M(LOST_HOLDER, "a lost node stays in copy sets")                                           \
+	M(HASTY_HEIR, "a node that is still fetching takes a lost owner's place")                  \
+	M(FICKLE_HOME, "a home goes to each node that claims it")                                  \
+	M(LOST_WAKEUP, "the last reader to leave a lock wakes nobody")                             \
+	M(DEAD_HOLDER, "a lock whose holder is lost goes to the next in the queue")                \
+	M(SHORT_BARRIER, "a barrier opens when one thread is still missing")
 
 #ifdef PERGOLA_MUTANTS
 #define MUTANT_ENUM(name, what) MUTANT_##name,

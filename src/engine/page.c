@@ -200,6 +200,7 @@ static void complete(struct engine *engine, struct page_id page)
 	struct page_entry *entry = entry_of(engine, page);
 	struct node_id granter = node_id(entry->peer - 1u);
 	bool write = pending_is_write(entry->pending);
+	bool confirmed = MUTANT(EARLY_CONFIRM) && entry->pending > PENDING_WRITE_ASKED;
 	enum command_kind command = CMD_MAP_READ;
 
 	if (write) {
@@ -212,7 +213,8 @@ static void complete(struct engine *engine, struct page_id page)
 	if (write && engine_updates(engine, page))
 		update_writable(engine, page);
 	emit_page(engine, command, page, engine->config.self);
-	emit_run(engine, granter, MSG_CONFIRM, page, node_id(0));
+	if (!confirmed)
+		emit_run(engine, granter, MSG_CONFIRM, page, node_id(0));
 	if (!write || !home_moves(engine, page) || node_equal(granter, engine->config.self))
 		entry->peer = 0;
 	else
@@ -273,6 +275,8 @@ static void granted(struct engine *engine, struct node_id from, const struct mes
 	entry->version = version & VERSION_NONE;
 	set_pending(engine, entry, write ? PENDING_WRITE_FETCH : PENDING_READ_FETCH);
 	emit_page(engine, CMD_READ, page, node_id(grant->owner));
+	if (MUTANT(EARLY_CONFIRM))
+		emit_run(engine, from, MSG_CONFIRM, page, node_id(0));
 }
 
 /*
@@ -315,7 +319,8 @@ static void not_had(struct engine *engine, struct page_id page, struct node_id s
 	bool write = entry->pending == PENDING_WRITE_FETCH;
 	struct node_id granter = node_id(entry->peer - 1u);
 
-	entry->version = VERSION_NONE;
+	if (!MUTANT(KEPT_VERSION))
+		entry->version = VERSION_NONE;
 	entry->peer = 0;
 	set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
 	if (engine_down(engine, granter) && home_moves(engine, page))
@@ -399,7 +404,8 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 		acknowledge(engine, manager, page, downgrade);
 		return;
 	}
-	entry->state = downgrade ? PAGE_READ : PAGE_INVALID;
+	if (!MUTANT(STICKY_READ) || entry->pending != PENDING_WRITE_ASKED)
+		entry->state = downgrade ? PAGE_READ : PAGE_INVALID;
 	set_peer(entry, manager);
 	engine->pager_count++;
 	if (downgrade)
@@ -407,7 +413,7 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 	else
 		engine->stats.invalidations++;
 	emit_page(engine, downgrade ? CMD_DOWNGRADE : CMD_INVALIDATE, page, engine->config.self);
-	if (MUTANT(EARLY_ACK)) {
+	if (MUTANT(EARLY_ACK) || (MUTANT(EARLY_DOWNGRADED) && downgrade)) {
 		entry->peer = 0;
 		acknowledge(engine, manager, page, downgrade);
 	}
@@ -504,7 +510,7 @@ void page_pager_done(struct engine *engine, const struct event *event)
 
 		ASSERT(engine->pager_count > 0);
 		engine->pager_count--;
-		if (MUTANT(EARLY_ACK))
+		if (MUTANT(EARLY_ACK) || (MUTANT(EARLY_DOWNGRADED) && event->pager.downgrade))
 			continue;
 		ASSERT(entry->peer != 0);
 		entry->peer = 0;

@@ -381,7 +381,8 @@ static void lock_release(struct engine *engine, struct sync_object *object,
 		return;
 	}
 	answer(engine, caller, 0);
-	lock_pass_on(engine, object);
+	if (!MUTANT(LOST_WAKEUP) || link == NULL)
+		lock_pass_on(engine, object);
 }
 
 static void lock_peer_down(struct engine *engine, struct sync_object *object, struct node_id peer)
@@ -390,7 +391,7 @@ static void lock_peer_down(struct engine *engine, struct sync_object *object, st
 
 	if (object->held && object->holder_node == peer.value) {
 		object->held = false;
-		object->owner_dead = true;
+		object->owner_dead = !MUTANT(DEAD_HOLDER);
 	}
 	while (*link != 0) {
 		struct seat *seat = seat_at(engine->sync, *link);
@@ -496,7 +497,7 @@ static void sem_release(struct engine *engine, struct sync_object *object,
 static void barrier_arrive(struct engine *engine, struct sync_object *object,
 			   const struct caller *caller)
 {
-	if (object->wait_count + 1 == object->value) {
+	if (object->wait_count + 1 + MUTANT(SHORT_BARRIER) == object->value) {
 		queue_dismiss(engine, object, 0);
 		call_reply(engine, caller->node, caller->slot, 0, 1);
 		return;
