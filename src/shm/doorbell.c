@@ -17,6 +17,15 @@
 
 #include <unistd.h>
 
+static void descriptor_raise(int doorbell)
+{
+	uint64_t one = 1;
+	ssize_t written = write(doorbell, &one, sizeof(one));
+
+	/* It fails only when the counter is full, and then the descriptor is readable. */
+	(void)written;
+}
+
 void shm_doorbell_ring(struct fabric *fabric, struct shm_peer *peer)
 {
 	_Atomic uint64_t *word = &peer->inbox->ready[fabric->self / 64];
@@ -30,10 +39,7 @@ void shm_doorbell_ring(struct fabric *fabric, struct shm_peer *peer)
 	atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
 	if (atomic_load_explicit(&peer->inbox->sleeping, memory_order_seq_cst) == 0)
 		return;
-	uint64_t one = 1;
-	ssize_t written = write(peer->doorbell, &one, sizeof(one));
-	/* It fails only when the counter is full, and then the peer's descriptor is readable. */
-	(void)written;
+	descriptor_raise(peer->doorbell);
 }
 
 /* The bits of a ready word that stand for ranks of this job. */
@@ -85,6 +91,12 @@ int shm_doorbell_arm(struct fabric *fabric)
 		return 0;
 	shm_doorbell_disarm(fabric);
 	return 1;
+}
+
+void shm_doorbell_ring_self(struct fabric *fabric)
+{
+	if (fabric->armed)
+		descriptor_raise(fabric->doorbell);
 }
 
 void shm_doorbell_disarm(struct fabric *fabric)

@@ -11,6 +11,9 @@
 /* Call after publishing what the peer is to see. */
 void shm_doorbell_ring(struct fabric *fabric, struct shm_peer *peer);
 
+/* Call after an operation of this node's own is over: if the node sleeps, it is to see that too. */
+void shm_doorbell_ring_self(struct fabric *fabric);
+
 /* Moves the ready bits of this node's inbox to `pending`. */
 void shm_doorbell_collect(struct fabric *fabric);
 

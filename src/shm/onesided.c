@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "shm/copy.h"
+#include "shm/doorbell.h"
 #include "shm/region.h"
 #include "shm/view.h"
 
@@ -113,6 +114,7 @@ static void complete(struct fabric *fabric, const struct shm_operation *operatio
 		.tag = operation->tag,
 		.value = value,
 	};
+	shm_doorbell_ring_self(fabric);
 }
 
 static int operation_post(struct fabric *fabric, const struct shm_operation *operation)

@@ -166,12 +166,37 @@ static void sleep_not_with_work(struct contract_node *node)
 	node->ops->memory_deregister(node->fabric, memory.region);
 }
 
+#define OWN_ROUNDS 16u
+
+/* An operation that is posted while the descriptor is armed: another thread may be asleep on it. */
+static void sleep_own_operation(struct contract_node *node)
+{
+	struct harness_memory memory = harness_memory_make(PAGE_BYTES);
+	struct pollfd wait = { .fd = node->ops->fd(node->fabric), .events = POLLIN };
+
+	harness_memory_register(node, &memory, FABRIC_REMOTE_READ);
+	harness_key_publish(node, 0, memory.key);
+	for (unsigned int round = 0; round < OWN_ROUNDS; round++) {
+		struct fabric_local local = harness_local(&memory, 0, 64);
+		struct fabric_remote remote = harness_remote(node, node->rank, 0, 64);
+		uint64_t tag = harness_tag(node, FABRIC_READ_DONE, node->rank);
+
+		while (node->ops->arm(node->fabric) != 0)
+			harness_pump(node);
+		CHECK(node->ops->read(node->fabric, &local, &remote, tag) == 0);
+		CHECK(poll(&wait, 1, (int)node->world->limit_ms) == 1);
+		SLEEP_UNTIL(node, harness_operation(node, tag)->done);
+	}
+	node->ops->memory_deregister(node->fabric, memory.region);
+}
+
 static const struct contract_case cases[] = {
 	{ .name = "sleep_ping_pong", .run = sleep_ping_pong, .node_count = 2 },
 	{ .name = "sleep_race", .run = sleep_race, .node_count = 2 },
 	{ .name = "sleep_many_to_one", .run = sleep_many_to_one },
 	{ .name = "sleep_idle", .run = sleep_idle },
 	{ .name = "sleep_not_with_work", .run = sleep_not_with_work, .node_count = 2 },
+	{ .name = "sleep_own_operation", .run = sleep_own_operation, .node_count = 2 },
 };
 
 const struct contract_table contract_sleep_cases = CONTRACT_TABLE(cases);
