@@ -145,7 +145,7 @@ static void downgrade_owner(struct engine *engine, struct directory_entry *entry
 	emit_run(engine, owner_of(engine, entry), MSG_DOWNGRADE, page, node_id(0));
 }
 
-/* Row "read request". True when it was granted. */
+/* True when it was granted. */
 static bool serve_read(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	struct node_id reader = request_at(engine, entry->waiting_head)->node;
@@ -153,9 +153,11 @@ static bool serve_read(struct engine *engine, struct directory_entry *entry, str
 
 	if (flag(entry, DIRECTORY_EXCLUSIVE) && !MUTANT(READ_BESIDE_WRITE) &&
 	    (!node_equal(owner, reader) || engine_updates(engine, page))) {
+		ROW("read of a written page");
 		downgrade_owner(engine, entry, page);
 		return false;
 	}
+	ROW("read request");
 	set_flag(entry, DIRECTORY_EXCLUSIVE, false);
 	grant_next(engine, entry);
 	return true;
@@ -175,16 +177,18 @@ static bool others_hold(struct engine *engine, struct directory_entry *entry, st
 	return first != BITSET_NONE;
 }
 
-/* Row "write request": all other copies go first. */
+/* All other copies go first. */
 static void serve_write(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	struct node_id writer = request_at(engine, entry->waiting_head)->node;
 	const uint64_t *holders = holders_of(entry);
 
 	if (!others_hold(engine, entry, writer)) {
+		ROW("lone write request");
 		grant_next(engine, entry);
 		return;
 	}
+	ROW("write request");
 	entry->state = DIRECTORY_INVALIDATING;
 	for (size_t node = bitset_next(holders, engine->set_words, 0); node != BITSET_NONE;
 	     node = bitset_next(holders, engine->set_words, node + 1)) {
@@ -194,14 +198,17 @@ static void serve_write(struct engine *engine, struct directory_entry *entry, st
 	}
 }
 
-/* Row "update write request": copies stay, but first they all become the current version. */
+/* Copies stay, but first they all become the current version. */
 static void serve_update_write(struct engine *engine, struct directory_entry *entry,
 			       struct page_id page)
 {
-	if (flag(entry, DIRECTORY_EXCLUSIVE))
+	if (flag(entry, DIRECTORY_EXCLUSIVE)) {
+		ROW("update write of a written page");
 		downgrade_owner(engine, entry, page);
-	else
+	} else {
+		ROW("update write request");
 		grant_next(engine, entry);
+	}
 }
 
 /* INVALIDATING: has everybody answered? */
@@ -212,21 +219,26 @@ static bool all_invalidated(struct engine *engine, struct directory_entry *entry
 	return !others_hold(engine, entry, request_at(engine, entry->waiting_head)->node);
 }
 
-/* Row "all invalidated": the writer gets the page. */
+/* The writer gets the page, unless it is lost. */
 static void invalidation_over(struct engine *engine, struct directory_entry *entry)
 {
 	entry->state = DIRECTORY_QUIET;
-	if (!flag(entry, DIRECTORY_ORPHANED))
+	if (flag(entry, DIRECTORY_ORPHANED)) {
+		ROW("all invalidated for nobody");
+	} else {
+		ROW("all invalidated");
 		grant_next(engine, entry);
+	}
 	set_flag(entry, DIRECTORY_ORPHANED, false);
 }
 
-/* Row "lost": nobody has the bytes any more. */
+/* Nobody has the bytes any more. */
 static void refuse_all(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	while (entry->waiting_head != 0) {
 		uint32_t link = waiting_pop(engine, entry);
 
+		ROW("lost");
 		emit_run(engine, request_at(engine, link)->node, MSG_REFUSE, page,
 			 owner_of(engine, entry));
 		request_release(engine, link);
@@ -240,7 +252,7 @@ static bool manages(const struct engine *engine, struct page_id page)
 }
 
 /*
- * Row "stale": is the request of a node that has got the page meanwhile? Only managers that move
+ * Is this the request of a node that has got the page meanwhile? Only managers that move
  * can be asked twice for the same thing.
  */
 static bool stale(struct engine *engine, struct directory_entry *entry, struct page_id page)
@@ -256,8 +268,10 @@ static bool stale(struct engine *engine, struct directory_entry *entry, struct p
 
 static void drop_stale(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
-	while (entry->waiting_head != 0 && stale(engine, entry, page))
+	while (entry->waiting_head != 0 && stale(engine, entry, page)) {
+		ROW("stale");
 		request_release(engine, waiting_pop(engine, entry));
+	}
 }
 
 static void mend(struct engine *engine, struct directory_entry *entry, struct page_id page);
@@ -292,8 +306,10 @@ void directory_pump(struct engine *engine, struct directory_entry *entry, struct
 				return;
 			continue;
 		}
-		if (entry->granted != 0 && !MUTANT(EAGER_WRITE))
+		if (entry->granted != 0 && !MUTANT(EAGER_WRITE)) {
+			ROW("write behind reads");
 			return; /* readers are still fetching; their confirmations come first */
+		}
 		if (engine_updates(engine, page))
 			serve_update_write(engine, entry, page);
 		else
@@ -331,7 +347,7 @@ int directory_request(struct engine *engine, struct node_id from,
 	return 0;
 }
 
-/* Row "asked twice": a request that waits already has a new name from now on. */
+/* A request that waits already has a new name from now on. */
 static bool renewed(struct engine *engine, struct directory_entry *entry,
 		    const struct message_request *request, bool write)
 {
@@ -341,6 +357,7 @@ static bool renewed(struct engine *engine, struct directory_entry *entry,
 		struct request *old = request_at(engine, link);
 
 		if (old->node.value == request->node && old->write == write) {
+			ROW("asked twice");
 			old->tag = request->tag;
 			return true;
 		}
@@ -406,7 +423,7 @@ static struct node_id hand_queue(struct engine *engine, struct directory_entry *
 	return last;
 }
 
-/* Row "hand over": the new owner has confirmed, and becomes the manager. */
+/* The new owner has confirmed, and becomes the manager. */
 static void hand_over(struct engine *engine, struct directory_entry *entry, struct page_id page,
 		      struct node_id to)
 {
@@ -415,6 +432,7 @@ static void hand_over(struct engine *engine, struct directory_entry *entry, stru
 	uint64_t version = entry->version + 1;
 
 	ASSERT(entry->granted == 0 && entry->waiting_head == 0);
+	ROW("hand over");
 	emit_run(engine, to, MSG_HANDOVER, page, node_id(0));
 	bitset_zero(holders_of(entry), engine->set_words);
 	*entry = (struct directory_entry){
@@ -451,13 +469,14 @@ static void become_manager(struct engine *engine, struct page_id page)
 	directory_pump(engine, entry, page);
 }
 
-/* Row "inherited". */
 void directory_settle(struct engine *engine, struct page_id page)
 {
 	if (home_coming(engine, page) &&
 	    (MUTANT(HASTY_HANDOVER) ||
-	     engine_down(engine, node_id(engine->pages[page.value].peer - 1u))))
+	     engine_down(engine, node_id(engine->pages[page.value].peer - 1u)))) {
+		ROW("inherited");
 		become_manager(engine, page);
+	}
 }
 
 static bool awaits_handover(const struct engine *engine, struct page_id page, struct node_id from)
@@ -465,7 +484,6 @@ static bool awaits_handover(const struct engine *engine, struct page_id page, st
 	return home_coming(engine, page) && engine->pages[page.value].peer == from.value + 1u;
 }
 
-/* Row "queue". */
 int directory_queue(struct engine *engine, struct node_id from, const struct message_queue *queue)
 {
 	struct page_id page = page_id(queue->page);
@@ -485,6 +503,7 @@ int directory_queue(struct engine *engine, struct node_id from, const struct mes
 		}
 		uint32_t link = request_new(engine);
 
+		ROW("queue");
 		*request_at(engine, link) = (struct request){
 			.page = page,
 			.node = node,
@@ -498,7 +517,6 @@ int directory_queue(struct engine *engine, struct node_id from, const struct mes
 	return 0;
 }
 
-/* Row "handed over". */
 int directory_handover(struct engine *engine, struct node_id from, const struct message_run *run)
 {
 	for (uint32_t i = 0; i < run->page_count; i++) {
@@ -508,6 +526,7 @@ int directory_handover(struct engine *engine, struct node_id from, const struct 
 			continue;
 		if (!awaits_handover(engine, page, from))
 			return -EPROTO;
+		ROW("handed over");
 		become_manager(engine, page);
 	}
 	return 0;
@@ -523,6 +542,7 @@ void directory_send_back(struct engine *engine, struct page_id page)
 		uint32_t link = waiting_pop(engine, entry);
 		struct request request = *request_at(engine, link);
 
+		ROW("sent back");
 		request_release(engine, link);
 		emit_absent(engine, request.node, page, request.tag, directory_known(engine, page));
 	}
@@ -584,7 +604,6 @@ void directory_recover(struct engine *engine, struct page_id page, uint64_t vers
 
 /* ---- messages: answers to grants and recalls ---- */
 
-/* Row "confirm". */
 static int confirmed(struct engine *engine, struct node_id from, struct page_id page)
 {
 	struct directory_entry *entry = entry_of(engine, page);
@@ -599,7 +618,10 @@ static int confirmed(struct engine *engine, struct node_id from, struct page_id 
 		hand_over(engine, entry, page, from);
 		return 0;
 	}
-	if (write) {
+	if (!write) {
+		ROW("read confirmed");
+	} else {
+		ROW("write confirmed");
 		ASSERT(entry->state == DIRECTORY_WRITE_GRANTED);
 		entry->owner = (uint16_t)(from.value + 1u);
 		entry->version += !MUTANT(NO_VERSION);
@@ -623,7 +645,7 @@ int directory_confirmed(struct engine *engine, struct node_id from, const struct
 	return 0;
 }
 
-/* Row "decline": the grant was for a request that is served already. */
+/* The grant was for a request that is served already. */
 static int declined(struct engine *engine, struct node_id from, struct page_id page)
 {
 	struct directory_entry *entry = entry_of(engine, page);
@@ -631,6 +653,7 @@ static int declined(struct engine *engine, struct node_id from, struct page_id p
 
 	if (link == 0)
 		return -EPROTO;
+	ROW("decline");
 	if (!request_at(engine, link)->held)
 		bitset_clear(holders_of(entry), from.value);
 	if (request_at(engine, link)->write)
@@ -703,18 +726,21 @@ static void fetch_elsewhere(struct engine *engine, struct directory_entry *entry
 	size_t source = other_source(engine, entry, failed);
 
 	if (source != BITSET_NONE && request->tries < FETCH_TRIES_MAX && !MUTANT(HASTY_REFUSAL)) {
+		ROW("another copy");
 		request->tries++;
 		grant(engine, entry, link, node_id((unsigned int)source));
 	} else if (entry->granted != 0) {
+		ROW("another copy later");
 		waiting_push_front(engine, entry, link);
 	} else {
+		ROW("no other copy");
 		emit_run(engine, request->node, MSG_REFUSE, page, failed);
 		request_release(engine, link);
 		directory_pump(engine, entry, page);
 	}
 }
 
-/* Row "fetch failed": the requester could not read the frame that it was told to. */
+/* The requester could not read the frame that it was told to. */
 static int fetch_failed(struct engine *engine, struct node_id from, struct page_id page,
 			struct node_id failed)
 {
@@ -731,6 +757,7 @@ static int fetch_failed(struct engine *engine, struct node_id from, struct page_
 		fetch_elsewhere(engine, entry, link, failed);
 		return 0;
 	}
+	ROW("fetch failed");
 	waiting_push_front(engine, entry, link);
 	directory_pump(engine, entry, page);
 	return 0;
@@ -748,7 +775,7 @@ int directory_fetch_failed(struct engine *engine, struct node_id from,
 	return 0;
 }
 
-/* Row "update downgraded". A writer may stop by itself; only publication.c invalidates. */
+/* A writer may stop by itself; only publication.c invalidates. */
 static int stopped_under_update(struct engine *engine, struct node_id from, struct page_id page,
 				bool downgrade)
 {
@@ -763,7 +790,6 @@ static int stopped_under_update(struct engine *engine, struct node_id from, stru
 	return 0;
 }
 
-/* Rows "invalidated" and "downgraded". */
 static int recalled(struct engine *engine, struct node_id from, struct page_id page, bool downgrade)
 {
 	struct directory_entry *entry = entry_of(engine, page);
@@ -774,12 +800,14 @@ static int recalled(struct engine *engine, struct node_id from, struct page_id p
 		if (entry->state != DIRECTORY_DOWNGRADING ||
 		    !node_equal(from, owner_of(engine, entry)))
 			return -EPROTO;
+		ROW("downgraded");
 		entry->state = DIRECTORY_QUIET;
 		set_flag(entry, DIRECTORY_EXCLUSIVE, MUTANT(ENDLESS_DOWNGRADE));
 	} else {
 		if (entry->state != DIRECTORY_INVALIDATING ||
 		    !bitset_test(holders_of(entry), from.value))
 			return -EPROTO;
+		ROW("invalidated");
 		bitset_clear(holders_of(entry), from.value);
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
 		if (!node_equal(from, owner_of(engine, entry)))
@@ -814,6 +842,7 @@ static bool drop_requests(struct engine *engine, uint32_t *list)
 		uint32_t link = *list;
 
 		if (engine_down(engine, request->node)) {
+			ROW("requester lost");
 			*list = request->next;
 			request_release(engine, link);
 			head_dropped |= head;
@@ -834,7 +863,7 @@ static void waiting_find_tail(struct engine *engine, struct directory_entry *ent
 		entry->waiting_tail = link;
 }
 
-/* Row "owner lost": another node takes its place, if one has the bytes. */
+/* Another node takes its place, if one has the bytes. */
 static void replace_owner(struct engine *engine, struct directory_entry *entry)
 {
 	size_t heir = confirmed_holder(engine, entry, 0);
@@ -842,17 +871,22 @@ static void replace_owner(struct engine *engine, struct directory_entry *entry)
 	/* A page is this node's own until another has written it, or is found to have it. */
 	ASSERT(entry->owner != 0);
 	if (heir != BITSET_NONE) {
+		ROW("owner lost");
 		entry->owner = (uint16_t)(heir + 1);
 	} else if (entry->spare != 0) {
+		ROW("owner lost beside a spare");
 		entry->owner = entry->spare;
 		entry->spare = 0;
 	} else if (entry->granted == 0) {
+		ROW("page lost");
 		set_flag(entry, DIRECTORY_LOST, true);
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
 		set_flag(entry, DIRECTORY_ORPHANED, false);
 		entry->state = DIRECTORY_QUIET;
+	} else {
+		/* A grant is out whose fetch may have been in time; its answer decides. */
+		ROW("owner awaited");
 	}
-	/* else: a grant is out whose fetch may have been in time; its answer decides */
 }
 
 /* Is it open who has the page now that its owner is lost? Nothing is served until it is known. */
@@ -867,10 +901,12 @@ static void mend_requests(struct engine *engine, struct directory_entry *entry)
 	drop_requests(engine, &entry->granted);
 	if (entry->state == DIRECTORY_WRITE_GRANTED && entry->granted == 0 &&
 	    !MUTANT(VOID_STANDS)) {
+		ROW("void grant");
 		entry->state = DIRECTORY_QUIET; /* the old owner still has the bytes */
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
 	}
 	if (drop_requests(engine, &entry->waiting_head) && entry->state == DIRECTORY_INVALIDATING) {
+		ROW("writer of an invalidation lost");
 		set_flag(entry, DIRECTORY_ORPHANED, true);
 		if (MUTANT(DROPPED_WRITER))
 			entry->state = DIRECTORY_QUIET;
@@ -878,13 +914,23 @@ static void mend_requests(struct engine *engine, struct directory_entry *entry)
 	waiting_find_tail(engine, entry);
 }
 
-/* Row "peer down": makes one entry right for the nodes that are left. Idempotent. */
-static void mend(struct engine *engine, struct directory_entry *entry, struct page_id page)
+/* The lost leave the copy set. */
+static void mend_holders(struct engine *engine, struct directory_entry *entry)
 {
 	uint64_t *holders = holders_of(entry);
 
-	for (size_t i = 0; i < engine->set_words; i++)
-		holders[i] &= MUTANT(LOST_HOLDER) ? holders[i] : ~engine->down[i];
+	for (size_t i = 0; i < engine->set_words; i++) {
+		if ((holders[i] & engine->down[i]) == 0 || MUTANT(LOST_HOLDER))
+			continue;
+		ROW("holder lost");
+		holders[i] &= ~engine->down[i];
+	}
+}
+
+/* Makes one entry right for the nodes that are left. Idempotent. */
+static void mend(struct engine *engine, struct directory_entry *entry, struct page_id page)
+{
+	mend_holders(engine, entry);
 	if (entry->spare != 0 && engine_down(engine, node_id(entry->spare - 1u)))
 		entry->spare = 0;
 	mend_requests(engine, entry);

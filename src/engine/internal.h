@@ -28,6 +28,7 @@
 #include "base/hash.h"
 #include "engine/engine.h"
 #include "engine/mutants.h"
+#include "engine/rows.h"
 
 #include <errno.h>
 #include <string.h>

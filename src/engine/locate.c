@@ -114,13 +114,13 @@ static bool round_joins(const struct round *round, struct page_id page, bool wri
 	       round->tag == request->tag && round->home == request->home;
 }
 
-/* Row "round". */
 static void ask_all(struct engine *engine, struct page_id page)
 {
 	struct message_request request = request_for(engine, page, SEEK_ROUND, others_left(engine));
 	bool write = page_asked(engine, page, true);
 	struct round *round = &engine->round;
 
+	ROW("round");
 	engine->stats.rounds++;
 	if (round_joins(round, page, write, &request)) {
 		round->page_count++;
@@ -132,6 +132,7 @@ static void ask_all(struct engine *engine, struct page_id page)
 
 static void retry_later(struct engine *engine, struct page_id page)
 {
+	ROW("try later");
 	seek_of(engine, page)->phase = SEEK_RETRY;
 	if (engine->retry_first == engine->retry_end) {
 		engine->retry_due_ns = engine->now_ns + RETRY_NS;
@@ -144,11 +145,12 @@ static void retry_later(struct engine *engine, struct page_id page)
 		engine->retry_end = page.value + 1;
 }
 
-/* Row "missing": the node that recovers pages hears of it. */
+/* The node that recovers pages hears of it. */
 static void ask_recovery(struct engine *engine, struct page_id page)
 {
 	struct node_id recoverer = recover_node(engine);
 
+	ROW("missing");
 	if (!node_equal(recoverer, engine->config.self)) {
 		ask_one(engine, page, recoverer, SEEK_RECOVER);
 		return;
@@ -160,7 +162,7 @@ static void ask_recovery(struct engine *engine, struct page_id page)
 		retry_later(engine, page);
 }
 
-/* Row "nowhere": all who were asked have said that the request is not with them. */
+/* All who were asked have said that the request is not with them. */
 static void ask_next(struct engine *engine, struct page_id page)
 {
 	struct seek *seek = seek_of(engine, page);
@@ -171,13 +173,16 @@ static void ask_next(struct engine *engine, struct page_id page)
 	switch ((enum seek_phase)seek->phase) {
 	case SEEK_HINT:
 	case SEEK_TRAIL:
+		ROW("nowhere");
 		locate_again(engine, page);
 		return;
 	case SEEK_ROUND:
-		if (named)
-			ask_one(engine, page, node_id(known.node - 1u), SEEK_TRAIL);
-		else
+		if (!named) {
 			ask_recovery(engine, page);
+			return;
+		}
+		ROW("nowhere in a round");
+		ask_one(engine, page, node_id(known.node - 1u), SEEK_TRAIL);
 		return;
 	case SEEK_RECOVER:
 		retry_later(engine, page);
@@ -223,7 +228,6 @@ void locate_end(struct engine *engine, struct page_id page)
 	seek->missing = 0;
 }
 
-/* Row "absent". */
 int locate_absent(struct engine *engine, struct node_id from, const struct message_absent *absent)
 {
 	(void)from;
@@ -237,6 +241,7 @@ int locate_absent(struct engine *engine, struct node_id from, const struct messa
 		directory_note(engine, page, absent->known[i]);
 		if (!asked(engine, page) || seek->tag != absent->tag || seek->missing == 0)
 			continue; /* it is about an older request */
+		ROW("absent");
 		if (--seek->missing == 0)
 			ask_next(engine, page);
 	}
@@ -261,7 +266,7 @@ static bool trail(const struct engine *engine, struct page_id page, struct node_
 	return known.node != 0;
 }
 
-/* Rows "pass" and "trail": sends the request on. False: there is nobody to send it to. */
+/* Sends the request on. False: there is nobody to send it to. */
 static bool pass(struct engine *engine, const struct message_request *request, struct page_id page,
 		 bool write)
 {
@@ -274,6 +279,10 @@ static bool pass(struct engine *engine, const struct message_request *request, s
 	if (to.value == request->node || node_equal(to, engine->config.self) ||
 	    engine_down(engine, to) || request->hops + 1u >= engine->config.node_count)
 		return false;
+	if (hint)
+		ROW("pass");
+	else
+		ROW("trail");
 	passed.hops++;
 	engine->stats.requests_passed++;
 	emit_request(engine, to, write ? MSG_WRITE_REQUEST : MSG_READ_REQUEST, page, &passed);
@@ -302,6 +311,8 @@ static void request_arrived(struct engine *engine, const struct message_request 
 	home_learn(engine, page, request->home);
 	directory_settle(engine, page);
 	if (keeps(engine, request, page)) {
+		if (!home_here(engine, page))
+			ROW("kept");
 		if (directory_take(engine, request, page, write))
 			return;
 	} else if (request->flags & REQUEST_RECOVER) {
@@ -310,6 +321,7 @@ static void request_arrived(struct engine *engine, const struct message_request 
 		if (pass(engine, request, page, write) || MUTANT(DEAD_END))
 			return;
 	}
+	ROW("not here");
 	emit_absent(engine, requester, page, request->tag, directory_known(engine, page));
 }
 
@@ -359,7 +371,7 @@ static bool due(struct engine *engine, struct page_id page)
 	return engine->seek_all || seek_of(engine, page)->phase == SEEK_RETRY;
 }
 
-/* Row "again". One slice of the walk; the rest waits for the next EV_TIMER. */
+/* One slice of the walk; the rest waits for the next EV_TIMER. */
 void locate_timer(struct engine *engine)
 {
 	if (!engine_moves(engine))
@@ -368,10 +380,12 @@ void locate_timer(struct engine *engine)
 	for (uint32_t i = 0; i < SEEK_PAGES && engine->seek_page < engine->seek_end; i++) {
 		struct page_id page = page_id(engine->seek_page++);
 
-		if (engine->pending_count == 0)
+		if (engine->pending_count == 0) {
 			engine->seek_page = engine->seek_end;
-		else if (due(engine, page))
+		} else if (due(engine, page)) {
+			ROW("again");
 			locate_again(engine, page);
+		}
 		if (engine->out->count > COMMANDS_MAX / 2)
 			break;
 	}

@@ -107,15 +107,16 @@ void page_want(struct engine *engine, struct page_id page, bool write)
 		ask(engine, page, write);
 }
 
-/* Row "home known". */
 void page_home_known(struct engine *engine, uint64_t unit)
 {
 	for (uint64_t i = 0; i < UNIT_PAGES; i++) {
 		struct page_id page = page_id(unit * UNIT_PAGES + i);
 		enum page_pending pending = entry_of(engine, page)->pending;
 
-		if (pending == PENDING_READ_HOME || pending == PENDING_WRITE_HOME)
+		if (pending == PENDING_READ_HOME || pending == PENDING_WRITE_HOME) {
+			ROW("home known");
 			ask(engine, page, pending == PENDING_WRITE_HOME);
+		}
 	}
 }
 
@@ -137,7 +138,6 @@ static void note_waiting(struct engine *engine, struct page_entry *entry)
 	engine->waited_count++;
 }
 
-/* Row "fault". */
 int page_fault(struct engine *engine, const struct event *event)
 {
 	struct page_id page = event->fault.run.page;
@@ -145,6 +145,7 @@ int page_fault(struct engine *engine, const struct event *event)
 	enum page_state wanted = event->fault.write ? PAGE_WRITE : PAGE_READ;
 
 	if (entry->state >= wanted) {
+		ROW("late fault");
 		/* Stale: the page came while the fault was on its way, or the kernel dropped the
 		 * translation. Showing it again is harmless and wakes the thread. */
 		engine->stats.spurious_faults++;
@@ -155,8 +156,11 @@ int page_fault(struct engine *engine, const struct event *event)
 	if (entry->pending == PENDING_NONE) {
 		if (engine->pending_count >= engine->config.page_requests)
 			return -EAGAIN;
+		ROW("fault");
 		count_fault(engine, entry, event->fault.write);
 		ask(engine, page, event->fault.write);
+	} else {
+		ROW("fault while asking");
 	}
 	/* The thread runs when the page comes; one that stores to a page for reading faults again.
 	 */
@@ -164,7 +168,6 @@ int page_fault(struct engine *engine, const struct event *event)
 	return 0;
 }
 
-/* Row "prefetch". */
 int page_prefetch(struct engine *engine, const struct event *event)
 {
 	struct run run = event->fault.run;
@@ -178,6 +181,7 @@ int page_prefetch(struct engine *engine, const struct event *event)
 
 		if (entry->state >= wanted || entry->pending != PENDING_NONE)
 			continue;
+		ROW("prefetch");
 		engine->stats.prefetches++;
 		ask(engine, page_add(run.page, i), event->fault.write);
 	}
@@ -252,7 +256,6 @@ static void note_granter(struct engine *engine, struct page_id page, struct node
 					       .node = from.value + 1u });
 }
 
-/* Row "grant". */
 static void granted(struct engine *engine, struct node_id from, const struct message_grant *grant,
 		    uint32_t index, bool write)
 {
@@ -267,10 +270,12 @@ static void granted(struct engine *engine, struct node_id from, const struct mes
 	    entry->version + 1 == version)
 		entry->version = version & VERSION_NONE;
 	if (entry->version == version) {
+		ROW("grant");
 		engine->stats.pages_granted++;
 		complete(engine, page);
 		return;
 	}
+	ROW("grant to fetch");
 	engine->stats.pages_fetched++;
 	entry->version = version & VERSION_NONE;
 	set_pending(engine, entry, write ? PENDING_WRITE_FETCH : PENDING_READ_FETCH);
@@ -280,7 +285,7 @@ static void granted(struct engine *engine, struct node_id from, const struct mes
 }
 
 /*
- * Row "declined". A manager that moves may have been asked more than once for the same thing; what
+ * A manager that moves may have been asked more than once for the same thing; what
  * this node does not wait for it does not take.
  */
 static bool declines(const struct engine *engine, const struct message_grant *grant, uint32_t index,
@@ -306,6 +311,7 @@ int page_granted(struct engine *engine, struct node_id from, const struct messag
 			granted(engine, from, grant, i, write);
 			continue;
 		}
+		ROW("declined");
 		engine->stats.declines++;
 		emit_run(engine, from, MSG_DECLINE, page_id(grant->page + i), node_id(0));
 	}
@@ -319,6 +325,7 @@ static void not_had(struct engine *engine, struct page_id page, struct node_id s
 	bool write = entry->pending == PENDING_WRITE_FETCH;
 	struct node_id granter = node_id(entry->peer - 1u);
 
+	ROW("bytes not had");
 	if (!MUTANT(KEPT_VERSION))
 		entry->version = VERSION_NONE;
 	entry->peer = 0;
@@ -329,7 +336,6 @@ static void not_had(struct engine *engine, struct page_id page, struct node_id s
 		emit_run(engine, granter, MSG_FETCH_FAILED, page, source);
 }
 
-/* Rows "bytes arrived" and "bytes not had". */
 void page_read_done(struct engine *engine, const struct event *event)
 {
 	for (uint32_t i = 0; i < event->run.page_count; i++) {
@@ -340,10 +346,12 @@ void page_read_done(struct engine *engine, const struct event *event)
 			continue; /* given up when the manager was lost */
 		ASSERT(entry->pending == PENDING_READ_FETCH ||
 		       entry->pending == PENDING_WRITE_FETCH);
-		if (event->status == 0)
-			complete(engine, page);
-		else
+		if (event->status != 0) {
 			not_had(engine, page, event->peer);
+			continue;
+		}
+		ROW("bytes arrived");
+		complete(engine, page);
 	}
 }
 
@@ -352,7 +360,6 @@ static bool asked(const struct engine *engine, struct page_id page)
 	return page_asked(engine, page, false) || page_asked(engine, page, true);
 }
 
-/* Row "refused". */
 int page_refused(struct engine *engine, struct node_id from, const struct message_run *run)
 {
 	for (uint32_t i = 0; i < run->page_count; i++) {
@@ -366,6 +373,7 @@ int page_refused(struct engine *engine, struct node_id from, const struct messag
 
 		if (!asked(engine, page))
 			continue; /* the answer to an older request */
+		ROW("refused");
 		if (home_moves(engine, page))
 			entry_of(engine, page)->hint = from.value + 1u;
 		fail(engine, page, node_id(run->node));
@@ -389,7 +397,6 @@ static void acknowledge(struct engine *engine, struct node_id manager, struct pa
 	emit_run(engine, manager, downgrade ? MSG_DOWNGRADED : MSG_INVALIDATED, page, node_id(0));
 }
 
-/* Rows "invalidate" and "downgrade". */
 void page_recall(struct engine *engine, struct page_id page, struct node_id manager, bool downgrade)
 {
 	struct page_entry *entry = entry_of(engine, page);
@@ -401,6 +408,7 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 		return;
 	}
 	if (entry->state == PAGE_INVALID || (downgrade && entry->state == PAGE_READ)) {
+		ROW("nothing to give up");
 		acknowledge(engine, manager, page, downgrade);
 		return;
 	}
@@ -408,10 +416,13 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 		entry->state = downgrade ? PAGE_READ : PAGE_INVALID;
 	set_peer(entry, manager);
 	engine->pager_count++;
-	if (downgrade)
+	if (downgrade) {
+		ROW("downgrade");
 		engine->stats.downgrades++;
-	else
+	} else {
+		ROW("invalidate");
 		engine->stats.invalidations++;
+	}
 	emit_page(engine, downgrade ? CMD_DOWNGRADE : CMD_INVALIDATE, page, engine->config.self);
 	if (MUTANT(EARLY_ACK) || (MUTANT(EARLY_DOWNGRADED) && downgrade)) {
 		entry->peer = 0;
@@ -427,6 +438,7 @@ static bool defer(struct engine *engine, struct page_id page, struct node_id man
 	if (entry->state == PAGE_INVALID || !held(engine, entry) ||
 	    engine->deferral_count == DEFERRALS_MAX)
 		return false;
+	ROW("recall of a fresh page");
 	uint32_t left_us = entry->held_until - microseconds(engine->now_ns);
 	uint32_t slot = (engine->deferral_head + engine->deferral_count++) % DEFERRALS_MAX;
 
@@ -476,7 +488,7 @@ int page_recalled(struct engine *engine, struct node_id from, const struct messa
 }
 
 /*
- * Row "hold time over". Deferrals are due nearly in order; a later one waits for the head. One for
+ * Deferrals are due nearly in order; a later one waits for the head. One for
  * a manager that is lost by now is dropped: nobody would get what is taken away here.
  */
 void page_timer(struct engine *engine)
@@ -486,6 +498,7 @@ void page_timer(struct engine *engine)
 
 		if (deferral.due_ns > engine->now_ns)
 			return;
+		ROW("hold time over");
 		engine->deferral_head = (engine->deferral_head + 1) % DEFERRALS_MAX;
 		engine->deferral_count--;
 		if (!engine_down(engine, deferral.manager))
@@ -500,7 +513,6 @@ uint64_t page_timer_ns(const struct engine *engine)
 	return engine->deferrals[engine->deferral_head].due_ns;
 }
 
-/* Row "pager done". */
 void page_pager_done(struct engine *engine, const struct event *event)
 {
 	for (uint32_t i = 0; i < event->pager.run.page_count; i++) {
@@ -513,6 +525,7 @@ void page_pager_done(struct engine *engine, const struct event *event)
 		if (MUTANT(EARLY_ACK) || (MUTANT(EARLY_DOWNGRADED) && event->pager.downgrade))
 			continue;
 		ASSERT(entry->peer != 0);
+		ROW("pager done");
 		entry->peer = 0;
 		acknowledge(engine, manager, page, event->pager.downgrade);
 		if (event->pager.downgrade && engine_updates(engine, page))
@@ -538,7 +551,7 @@ static bool waits_for(const struct engine *engine, struct page_id page, struct n
 	return node_equal(manager, peer);
 }
 
-/* Row "manager lost": what was asked of it will not come. Pages held stay usable. */
+/* What was asked of the lost manager will not come. Pages held stay usable. */
 void page_peer_down(struct engine *engine, struct node_id peer)
 {
 	if (engine->pending_count == 0)
@@ -548,6 +561,7 @@ void page_peer_down(struct engine *engine, struct node_id peer)
 
 		if (!waits_for(engine, page_id(i), peer))
 			continue;
+		ROW("manager lost");
 		if (entry->pending == PENDING_READ_FETCH || entry->pending == PENDING_WRITE_FETCH) {
 			entry->version = VERSION_NONE;
 			entry->peer = 0;

@@ -95,7 +95,6 @@ static int add(struct engine *engine, struct page_id page, bool write)
 	return 0;
 }
 
-/* Row "pin". */
 int pin_event(struct engine *engine, const struct event *event)
 {
 	struct pin_state *state = &engine->pin;
@@ -103,11 +102,13 @@ int pin_event(struct engine *engine, const struct event *event)
 	bool write = event->pin.write;
 
 	if (usable(engine, page, write)) {
+		ROW("pin");
 		emit_complete(engine, event->token, add(engine, page, write), 0);
 		return 0;
 	}
 	if (state->waiter_count == PIN_WAITERS_MAX || !page_room(engine, page))
 		return -EAGAIN;
+	ROW("pin waits");
 	state->waiters[state->waiter_count++] =
 		(struct pin_waiter){ .token = event->token, .page = page, .write = write };
 	page_want(engine, page, write);
@@ -124,7 +125,6 @@ static void end_waiter(struct engine *engine, uint32_t index, int status)
 	emit_complete(engine, token, status, 0);
 }
 
-/* Rows "pin" and "pin refused". The page was shown (0) or refused. */
 void pin_settle(struct engine *engine, struct page_id page, int status)
 {
 	struct pin_state *state = &engine->pin;
@@ -134,10 +134,13 @@ void pin_settle(struct engine *engine, struct page_id page, int status)
 
 		if (!page_equal(waiter.page, page))
 			continue;
-		if (status != 0)
+		if (status != 0) {
+			ROW("pin refused");
 			end_waiter(engine, i, status);
-		else if (usable(engine, page, waiter.write))
+		} else if (usable(engine, page, waiter.write)) {
+			ROW("pin when shown");
 			end_waiter(engine, i, add(engine, page, waiter.write));
+		}
 	}
 }
 
@@ -155,13 +158,13 @@ void pin_want(struct engine *engine, struct page_id page)
 	}
 }
 
-/* Row "pin given up". */
 void pin_cancel(struct engine *engine, const struct event *event)
 {
 	struct pin_state *state = &engine->pin;
 
 	for (uint32_t i = 0; i < state->waiter_count; i++) {
 		if (state->waiters[i].token.value == event->token.value) {
+			ROW("pin given up");
 			end_waiter(engine, i, -ETIMEDOUT);
 			return;
 		}
@@ -170,7 +173,6 @@ void pin_cancel(struct engine *engine, const struct event *event)
 
 /* ---- recalls ---- */
 
-/* Row "recall of a pinned page". */
 bool pin_puts_off(struct engine *engine, struct page_id page, struct node_id manager,
 		  bool downgrade)
 {
@@ -178,6 +180,7 @@ bool pin_puts_off(struct engine *engine, struct page_id page, struct node_id man
 
 	if (pin == NULL || !keeps(pin, downgrade) || MUTANT(LOOSE_PIN))
 		return false;
+	ROW("recall of a pinned page");
 	/* Of a manager that is lost: another has taken its place. */
 	ASSERT(!pin->recalled || engine_down(engine, pin->manager) || engine_updates(engine, page));
 	engine->pin.recalled_count += !pin->recalled;
@@ -194,6 +197,7 @@ static void serve_recall(struct engine *engine, struct pin *pin)
 
 	if (!pin->recalled || keeps(pin, pin->downgrade) || MUTANT(FORGOTTEN_PIN))
 		return;
+	ROW("nothing keeps the page");
 	pin->recalled = false;
 	engine->pin.recalled_count--;
 	/*
@@ -206,7 +210,6 @@ static void serve_recall(struct engine *engine, struct pin *pin)
 	pin_want(engine, page);
 }
 
-/* Row "unpin". */
 void pin_release(struct engine *engine, const struct event *event)
 {
 	struct page_id page = event->pin.page;
@@ -214,6 +217,7 @@ void pin_release(struct engine *engine, const struct event *event)
 
 	ASSERT(engine_pinned(engine, page, event->pin.write));
 	ASSERT(pin != NULL);
+	ROW("unpin");
 	if (event->pin.write)
 		pin->writers--;
 	else

@@ -32,12 +32,12 @@ static void tell(struct engine *engine, struct directory_entry *entry, struct pa
 		   entry->version);
 }
 
-/* Row "publication over". */
 static void over_if_none_stale(struct engine *engine, struct directory_entry *entry,
 			       struct page_id page)
 {
 	if (!bitset_empty(stale_of(engine, page), engine->set_words))
 		return;
+	ROW("publication over");
 	entry->state = DIRECTORY_QUIET;
 	if (!flag(entry, DIRECTORY_ORPHANED))
 		emit_run(engine, owner_of(engine, entry), MSG_PUBLISHED, page, node_id(0));
@@ -49,6 +49,7 @@ void publication_begin(struct engine *engine, struct directory_entry *entry, str
 {
 	uint64_t *stale = stale_of(engine, page);
 
+	ROW("update downgraded");
 	entry->state = DIRECTORY_UPDATING;
 	set_flag(entry, DIRECTORY_EXCLUSIVE, false);
 	memcpy(stale, holders_of(entry), engine->set_words * sizeof(*stale));
@@ -71,7 +72,7 @@ static bool awaited(const struct engine *engine, const struct directory_entry *e
 }
 
 /*
- * Row "owner answers". The owner is there, so who cannot read its frame has no connection to it:
+ * The owner is there, so who cannot read its frame has no connection to it:
  * such copies go.
  */
 static void drop_failed(struct engine *engine, struct page_id page)
@@ -79,12 +80,13 @@ static void drop_failed(struct engine *engine, struct page_id page)
 	uint64_t *failed = failed_of(engine, page);
 
 	for (size_t node = bitset_next(failed, engine->set_words, 0); node != BITSET_NONE;
-	     node = bitset_next(failed, engine->set_words, node + 1))
+	     node = bitset_next(failed, engine->set_words, node + 1)) {
+		ROW("owner answers");
 		emit_run(engine, node_id((unsigned int)node), MSG_INVALIDATE, page, node_id(0));
+	}
 	bitset_zero(failed, engine->set_words);
 }
 
-/* Row "updated". */
 int publication_updated(struct engine *engine, struct node_id from, const struct message_run *run)
 {
 	for (uint32_t i = 0; i < run->page_count; i++) {
@@ -93,6 +95,7 @@ int publication_updated(struct engine *engine, struct node_id from, const struct
 
 		if (!awaited(engine, entry, page, from.value))
 			return -EPROTO;
+		ROW("updated");
 		bitset_clear(stale_of(engine, page), from.value);
 		if (node_equal(from, owner_of(engine, entry)))
 			drop_failed(engine, page);
@@ -103,7 +106,7 @@ int publication_updated(struct engine *engine, struct node_id from, const struct
 }
 
 /*
- * Row "update failed". The owner is mostly lost, and this node is about to hear of it; it is asked,
+ * The owner is mostly lost, and this node is about to hear of it; it is asked,
  * and either it answers or its loss does. Until then the copy that could not be updated is kept: it
  * may be the version to go back to.
  */
@@ -117,6 +120,7 @@ int publication_failed(struct engine *engine, struct node_id from, const struct 
 		if (!awaited(engine, entry, page, from.value) || run->node != owner.value ||
 		    node_equal(from, owner))
 			return -EPROTO;
+		ROW("update failed");
 		bitset_set(failed_of(engine, page), from.value);
 		if (!engine_down(engine, owner) &&
 		    !bitset_test(stale_of(engine, page), owner.value)) {
@@ -128,13 +132,13 @@ int publication_failed(struct engine *engine, struct node_id from, const struct 
 	return 0;
 }
 
-/* Row "copy dropped". */
 int publication_dropped(struct engine *engine, struct node_id from, struct page_id page)
 {
 	struct directory_entry *entry = entry_of(engine, page);
 
 	if (!awaited(engine, entry, page, from.value))
 		return -EPROTO;
+	ROW("copy dropped");
 	bitset_clear(holders_of(entry), from.value);
 	bitset_clear(stale_of(engine, page), from.value);
 	over_if_none_stale(engine, entry, page);
@@ -145,13 +149,14 @@ int publication_dropped(struct engine *engine, struct node_id from, struct page_
 /* ---- loss ---- */
 
 /*
- * Row "return". The owner's version went down with it, and nobody has it; what was published before
+ * The owner's version went down with it, and nobody has it; what was published before
  * is the version again. Version 0 is in every fresh frame, this node's own among them.
  */
 static void go_back(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	size_t heir = bitset_next(holders_of(entry), engine->set_words, 0);
 
+	ROW("return");
 	bitset_zero(stale_of(engine, page), 2 * (size_t)engine->set_words);
 	entry->state = DIRECTORY_QUIET;
 	set_flag(entry, DIRECTORY_EXCLUSIVE, false);
@@ -192,7 +197,7 @@ static size_t updated_holder(const struct engine *engine, struct directory_entry
 }
 
 /*
- * Row "publisher lost". Those who were in time have its version, which is published to the others
+ * Those who were in time have its version, which is published to the others
  * from one of them; if nobody was it has disappeared.
  */
 static void adopt(struct engine *engine, struct directory_entry *entry, struct page_id page)
@@ -206,6 +211,7 @@ static void adopt(struct engine *engine, struct directory_entry *entry, struct p
 		go_back(engine, entry, page);
 		return;
 	}
+	ROW("publisher lost");
 	entry->owner = (uint16_t)(heir + 1);
 	set_flag(entry, DIRECTORY_ORPHANED, true);
 	for (size_t node = bitset_next(failed, engine->set_words, 0); node != BITSET_NONE;
@@ -215,7 +221,7 @@ static void adopt(struct engine *engine, struct directory_entry *entry, struct p
 	over_if_none_stale(engine, entry, page);
 }
 
-/* Row "writer lost". The lost have left the copy set already. Idempotent, as all mending. */
+/* The lost have left the copy set already. Idempotent, as all mending. */
 void publication_mend(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	uint64_t *sets = stale_of(engine, page);
@@ -224,8 +230,10 @@ void publication_mend(struct engine *engine, struct directory_entry *entry, stru
 	if (flag(entry, DIRECTORY_LOST))
 		return;
 	if (flag(entry, DIRECTORY_EXCLUSIVE)) {
-		if (owner_lost && !MUTANT(NO_RETURN))
+		if (owner_lost && !MUTANT(NO_RETURN)) {
+			ROW("writer lost");
 			go_back(engine, entry, page);
+		}
 		return;
 	}
 	if (entry->state != DIRECTORY_UPDATING)

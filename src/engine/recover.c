@@ -47,11 +47,11 @@ static void tell(struct engine *engine, struct node_id lost)
 	}
 }
 
-/* Row "loss heard". */
 void recover_peer_down(struct engine *engine, struct node_id peer)
 {
 	if (!engine_moves(engine))
 		return;
+	ROW("loss heard");
 	engine->loss_count++;
 	if (bitset_test(engine->rumoured, peer.value)) {
 		bitset_clear(engine->rumoured, peer.value);
@@ -62,15 +62,16 @@ void recover_peer_down(struct engine *engine, struct node_id peer)
 		locate_all_again(engine);
 }
 
-/* Row "others heard". */
 int recover_heard(struct engine *engine, struct node_id from, const struct message_run *run)
 {
 	struct node_id lost = node_id(run->node);
 
 	if (!engine_moves(engine) || node_equal(lost, engine->config.self))
 		return -EPROTO; /* who takes this node for lost is lost to it */
+	ROW("others heard");
 	engine->heard[from.value]++;
 	if (!engine_down(engine, lost) && !bitset_test(engine->rumoured, lost.value)) {
+		ROW("rumour");
 		bitset_set(engine->rumoured, lost.value);
 		engine->rumour_count++;
 		emit_lose(engine, lost);
@@ -108,13 +109,13 @@ static uint8_t tell_page(struct engine *engine, struct page_id page, uint64_t *v
 	return TOLD_HOLDS;
 }
 
-/* Row "seek". */
 static void answer(struct engine *engine, struct node_id to, const struct message_request *request,
 		   struct page_id page)
 {
 	struct message message = { .kind = MSG_TOLD };
 	uint64_t version;
 
+	ROW("seek");
 	home_learn(engine, page, request->home);
 	message.told = (struct message_told){
 		.page = page.value,
@@ -152,7 +153,7 @@ static void take_answer(struct engine *engine, struct page_id page, struct node_
 }
 
 /*
- * Row "census". Nobody manages the page. Its manager is lost if the latest that anybody knows of is
+ * Nobody manages the page. Its manager is lost if the latest that anybody knows of is
  * lost: one that had it after that would be known to the one it was handed over by, or to itself.
  */
 static void conclude(struct engine *engine, struct page_id page)
@@ -166,9 +167,11 @@ static void conclude(struct engine *engine, struct page_id page)
 		return;
 	if ((flags & (TOLD_MANAGES | TOLD_UNDECIDED)) != 0 || known.node == 0 ||
 	    !engine_down(engine, node_id(known.node - 1u))) {
+		ROW("census in vain");
 		directory_census(engine, page);
 		return; /* it is on its way somewhere; who asks for it asks again */
 	}
+	ROW("census");
 	directory_recover(engine, page, seek->census_version, node_id(known.node - 1u));
 }
 
@@ -213,7 +216,6 @@ void recover_census(struct engine *engine, struct page_id page)
 		conclude(engine, page);
 }
 
-/* Row "told". */
 int recover_told(struct engine *engine, struct node_id from, const struct message_told *told)
 {
 	struct page_id page = page_id(told->page);
@@ -226,6 +228,7 @@ int recover_told(struct engine *engine, struct node_id from, const struct messag
 	if (seek->census_tag != told->tag || seek->census_missing == 0 ||
 	    seek->census_losses != engine->loss_count)
 		return 0; /* of a census that was given up */
+	ROW("told");
 	take_answer(engine, page, from, told->flags, told->version);
 	if (--seek->census_missing == 0)
 		conclude(engine, page);

@@ -132,7 +132,6 @@ static void waiters_wake(struct engine *engine)
 	}
 }
 
-/* Row "publish". */
 int update_publish(struct engine *engine, const struct event *event)
 {
 	struct update_state *update = &engine->update;
@@ -145,8 +144,10 @@ int update_publish(struct engine *engine, const struct event *event)
 	update->unpublished = false;
 	update->goal = update->ticket;
 	if (update->first == 0 || MUTANT(EARLY_PUBLISH)) {
+		ROW("nothing to publish");
 		emit_complete(engine, event->token, status, 0);
 	} else {
+		ROW("publish");
 		update->waiters[slot] = (struct update_waiter){
 			.token = event->token,
 			.ticket = update->goal,
@@ -158,7 +159,6 @@ int update_publish(struct engine *engine, const struct event *event)
 	return 0;
 }
 
-/* Row "published". */
 int update_published(struct engine *engine, struct node_id from, const struct message_run *run)
 {
 	(void)from;
@@ -170,6 +170,7 @@ int update_published(struct engine *engine, struct node_id from, const struct me
 		if (link_of(engine, page)->ticket == 0 ||
 		    entry_of(engine, page)->state == PAGE_WRITE)
 			return -EPROTO;
+		ROW("published");
 		list_remove(engine, page);
 		engine->stats.pages_published++;
 	}
@@ -177,11 +178,13 @@ int update_published(struct engine *engine, struct node_id from, const struct me
 	return 0;
 }
 
-/* Row "update downgrade". */
 void update_recalled(struct engine *engine, struct page_id page)
 {
-	if (entry_of(engine, page)->state != PAGE_WRITE)
+	if (entry_of(engine, page)->state != PAGE_WRITE) {
+		ROW("update downgrade crossed");
 		return; /* it was stopped here: its DOWNGRADED is on the way, and answers this */
+	}
+	ROW("update downgrade");
 	protect(engine, page);
 	if (MUTANT(FORGOTTEN_RECALL)) {
 		list_remove(engine, page);
@@ -219,7 +222,7 @@ static void acknowledge(struct engine *engine, struct page_id page, int status,
 		emit_run(engine, manager, MSG_UPDATE_FAILED, page, source);
 }
 
-/* Row "update". The manager asks an owner whether it is there by telling it what it has. */
+/* The manager asks an owner whether it is there by telling it what it has. */
 int update_arrived(struct engine *engine, struct node_id from, const struct message_grant *update)
 {
 	(void)from;
@@ -230,9 +233,11 @@ int update_arrived(struct engine *engine, struct node_id from, const struct mess
 		struct page_entry *entry = entry_of(engine, page);
 
 		if (entry->version == grant_version(update, i)) {
+			ROW("update had");
 			acknowledge(engine, page, 0, node_id(update->owner));
 			continue;
 		}
+		ROW("update");
 		entry->updating = 1;
 		engine->update.fetch_count++;
 		emit_page(engine, CMD_UPDATE, page, node_id(update->owner));
@@ -242,7 +247,7 @@ int update_arrived(struct engine *engine, struct node_id from, const struct mess
 	return 0;
 }
 
-/* Rows "update arrived" and "update not had". What could not be had has changed nothing. */
+/* What could not be had has changed nothing. */
 void update_done(struct engine *engine, const struct event *event)
 {
 	for (uint32_t i = 0; i < event->run.page_count; i++) {
@@ -252,7 +257,10 @@ void update_done(struct engine *engine, const struct event *event)
 		ASSERT(entry->updating && engine->update.fetch_count > 0);
 		entry->updating = 0;
 		engine->update.fetch_count--;
-		if (event->status == 0) {
+		if (event->status != 0) {
+			ROW("update not had");
+		} else {
+			ROW("update arrived");
 			entry->version++;
 			engine->stats.pages_updated++;
 		}
@@ -270,6 +278,7 @@ static void abandon(struct engine *engine, struct page_id page)
 	uint64_t ticket = link_of(engine, page)->ticket;
 	bool told = false;
 
+	ROW("publisher's manager lost");
 	for (uint32_t i = 0; i < update->waiter_count; i++) {
 		struct update_waiter *waiter =
 			&update->waiters[(update->waiter_head + i) % engine->config.calls];
@@ -296,7 +305,7 @@ void update_protected(struct engine *engine, struct page_id page, struct node_id
 }
 
 /*
- * Row "publisher's manager lost". What this node can still store to it takes away, slice by slice,
+ * What this node can still store to it takes away, slice by slice,
  * as if it were to be published: the page stays for reading.
  */
 void update_peer_down(struct engine *engine, struct node_id peer)

@@ -4,17 +4,20 @@
  *
  *   model [--manager NAME] [--seconds N] [--states N] [--walks N] [WORLD...]
  *   model --manager NAME --path CHOICES WORLD       what happens on one way
+ *   model --rows ...                              then which rows were taken
  *   model --list
  *
  * Without names all worlds but the big ones, without a manager each. A line for each world: its
  * name, manager, states, transitions, depth, ends (states in which nothing more can happen but a
  * crash), whether that is all of it, whether every run must end, and seconds. --seconds and
  * --states bound each world; --walks does random walks first, which compare the looked-up states
- * with engines that go on.
+ * with engines that go on. --rows prints a line for each row of docs/protocol.md that was taken,
+ * with how often one was looked up anew.
  *
  * Exit status 0: all rules hold. Else the shortest way to a broken one is printed, with the command
  * that shows it again.
  */
+#include "../sim/taken.h"
 #include "model.h"
 
 #include <inttypes.h>
@@ -29,13 +32,14 @@ struct options {
 	const char *path;
 	struct limits limits;
 	bool states_said;
+	bool rows;
 	unsigned int walks;
 };
 
 static void usage(void)
 {
 	fprintf(stderr, "usage: model [--manager NAME] [--seconds N] [--states N] [--walks N] "
-			"[--path CHOICES] [WORLD...]\n"
+			"[--path CHOICES] [--rows] [WORLD...]\n"
 			"       model --list\n");
 	exit(2);
 }
@@ -174,13 +178,21 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "--list") == 0)
 		return list();
-	for (; at < argc && strncmp(argv[at], "--", 2) == 0; at += 2)
+	for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
+		if (strcmp(argv[at], "--rows") == 0) {
+			options.rows = true;
+			continue;
+		}
 		option_take(&options, argv[at], at + 1 < argc ? argv[at + 1] : NULL);
+		at++;
+	}
 	if (at == argc) {
 		for (unsigned int i = 0; i < world_count && status == 0; i++)
 			status = worlds[i].big ? 0 : run_world(&worlds[i], &options);
 	}
 	for (; at < argc && status == 0; at++)
 		status = run_world(world_find(argv[at]), &options);
+	if (options.rows)
+		taken_print();
 	return status;
 }

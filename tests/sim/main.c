@@ -4,15 +4,19 @@
  *
  *   sim --mode pages|loss|many|pins|update [--seconds N] [--base SEED]   fresh seeds for N seconds
  *   sim --mode MODE --seed SEED [--trace]                    one seed
+ *   sim --mode MODE --rows ...                               then which rows were taken
  *   sim --mode MODE --manager KIND ...                       all of one kind, whatever the seed
  *   sim --mode MODE --seeds FILE ...                         first those of FILE ("MODE SEED #
  * why")
+ *
+ * --rows prints a line for each row of docs/protocol.md that was taken, with how often.
  *
  * Without --base, SIM_BASE in the environment is the first fresh seed, or the time of day.
  *
  * Exit status 0: all passed. A failure says what rule was broken and how to replay it.
  */
 #include "sim.h"
+#include "taken.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -29,6 +33,7 @@ struct options {
 	uint64_t seed;
 	bool one_seed;
 	bool trace;
+	bool rows;
 	const char *file;
 };
 
@@ -61,6 +66,7 @@ static void usage(void)
 		"usage: sim --mode pages|loss|many|pins|update [--seconds N] [--base SEED]\n"
 		"       sim --mode MODE --seed SEED [--trace]\n"
 		"       sim --mode MODE --seeds FILE\n"
+		"       sim --mode MODE --rows ...\n"
 		"       sim --mode MODE --manager fixed|central|broadcast|dynamic ...\n");
 	exit(2);
 }
@@ -120,6 +126,10 @@ static struct options options_parse(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--trace") == 0) {
 			options.trace = true;
+			continue;
+		}
+		if (strcmp(argv[i], "--rows") == 0) {
+			options.rows = true;
 			continue;
 		}
 		if (i + 1 == argc)
@@ -195,9 +205,11 @@ int main(int argc, char **argv)
 
 	printf("%s: %" PRIu64 " worlds, %" PRIu64 " steps, %.0f steps/s, %" PRIu64
 	       " loads checked, %" PRIu64 " stores, %" PRIu64 " refusals, %" PRIu64
-	       " avoidable losses\n",
+	       " avoidable losses, %u rows taken\n",
 	       sim_mode_name(options.mode), totals.worlds, totals.steps,
 	       (double)totals.steps / seconds, totals.loads, totals.stores, totals.refused,
-	       totals.avoidable);
+	       totals.avoidable, taken_count());
+	if (options.rows)
+		taken_print();
 	return 0;
 }
