@@ -483,15 +483,20 @@ const struct transition *local_step(struct model *model, unsigned int node, uint
 
 /* ---- the beginning ---- */
 
+/* One event, and all messages that follow from it. */
 static void settle(struct model *model, struct node *nodes, unsigned int to, struct event *event)
 {
-	struct command *list = malloc(COMMANDS_MAX * sizeof(*list));
-	struct commands commands = { .list = list };
+	struct commands *commands = &model->commands;
+
+	commands->count = 0;
+	event->now_ns = MODEL_NOW_US * 1000;
+	ASSERT(engine_step(nodes[to].arena.engine, event, commands) == 0);
+	uint32_t count = commands->count;
+	struct command *list = malloc((count + 1) * sizeof(*list));
 
 	ASSERT(list != NULL);
-	event->now_ns = MODEL_NOW_US * 1000;
-	ASSERT(engine_step(nodes[to].arena.engine, event, &commands) == 0);
-	for (uint32_t i = 0; i < commands.count; i++) {
+	memcpy(list, commands->list, count * sizeof(*list));
+	for (uint32_t i = 0; i < count; i++) {
 		if (list[i].kind != CMD_SEND)
 			continue;
 		struct event next = { .kind = EV_MESSAGE, .message = &list[i].message };
