@@ -24,90 +24,7 @@
  */
 #define FETCH_TRIES_MAX 32u
 
-/* ---- requests ---- */
-
-static struct request *request_at(struct engine *engine, uint32_t link)
-{
-	ASSERT(link != 0 && link <= engine->request_fresh);
-	return &engine->requests[link - 1];
-}
-
-static uint32_t request_new(struct engine *engine)
-{
-	uint32_t link;
-
-	if (engine->request_free != 0) {
-		link = engine->request_free;
-		engine->request_free = request_at(engine, link)->next;
-	} else {
-		ASSERT(engine->request_fresh < engine->request_limit);
-		link = ++engine->request_fresh;
-	}
-	engine->request_count++;
-	return link;
-}
-
-static void request_release(struct engine *engine, uint32_t link)
-{
-	struct request *request = request_at(engine, link);
-
-	*request = (struct request){ .next = engine->request_free };
-	engine->request_free = link;
-	engine->request_count--;
-}
-
-static void waiting_push(struct engine *engine, struct directory_entry *entry, uint32_t link)
-{
-	request_at(engine, link)->next = 0;
-	if (entry->waiting_tail == 0)
-		entry->waiting_head = link;
-	else
-		request_at(engine, entry->waiting_tail)->next = link;
-	entry->waiting_tail = link;
-}
-
-static void waiting_push_front(struct engine *engine, struct directory_entry *entry, uint32_t link)
-{
-	request_at(engine, link)->next = entry->waiting_head;
-	entry->waiting_head = link;
-	if (entry->waiting_tail == 0)
-		entry->waiting_tail = link;
-}
-
-static uint32_t waiting_pop(struct engine *engine, struct directory_entry *entry)
-{
-	uint32_t link = entry->waiting_head;
-
-	entry->waiting_head = request_at(engine, link)->next;
-	if (entry->waiting_head == 0 && !MUTANT(LOST_TAIL))
-		entry->waiting_tail = 0;
-	return link;
-}
-
-/* The granted request of `node`, unlinked; 0: none. */
-static uint32_t granted_take(struct engine *engine, struct directory_entry *entry,
-			     struct node_id node)
-{
-	uint32_t *link = &entry->granted;
-
-	while (*link != 0) {
-		struct request *request = request_at(engine, *link);
-		uint32_t found = *link;
-
-		if (node_equal(request->node, node)) {
-			*link = request->next;
-			request->next = 0;
-			return found;
-		}
-		link = &request->next;
-	}
-	return 0;
-}
-
 /* ---- serving ---- */
-
-static void hand_over(struct engine *engine, struct directory_entry *entry, struct page_id page,
-		      struct node_id to);
 
 /* Hands out a request that is in no list; the bytes are in the frame of `source`. */
 static void grant(struct engine *engine, struct directory_entry *entry, uint32_t link,
@@ -125,8 +42,8 @@ static void grant(struct engine *engine, struct directory_entry *entry, uint32_t
 		   request->page, source, entry->version);
 	if (MUTANT(FORGETFUL_OWNER) && request->write && home_moves(engine, request->page) &&
 	    !node_equal(request->node, engine->config.self)) {
-		granted_take(engine, entry, request->node);
-		hand_over(engine, entry, request->page, request->node);
+		queue_granted(engine, entry, request->node);
+		handover_page(engine, entry, request->page, request->node);
 	}
 }
 
@@ -135,7 +52,7 @@ static void grant_next(struct engine *engine, struct directory_entry *entry)
 	struct node_id source =
 		MUTANT(WRONG_SOURCE) ? engine->config.self : owner_of(engine, entry);
 
-	grant(engine, entry, waiting_pop(engine, entry), source);
+	grant(engine, entry, queue_pop(engine, entry), source);
 }
 
 static void downgrade_owner(struct engine *engine, struct directory_entry *entry,
@@ -236,12 +153,12 @@ static void invalidation_over(struct engine *engine, struct directory_entry *ent
 static void refuse_all(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	while (entry->waiting_head != 0) {
-		uint32_t link = waiting_pop(engine, entry);
+		uint32_t link = queue_pop(engine, entry);
 
 		ROW("lost");
 		emit_run(engine, request_at(engine, link)->node, MSG_REFUSE, page,
 			 owner_of(engine, entry));
-		request_release(engine, link);
+		queue_release(engine, link);
 	}
 }
 
@@ -270,7 +187,7 @@ static void drop_stale(struct engine *engine, struct directory_entry *entry, str
 {
 	while (entry->waiting_head != 0 && stale(engine, entry, page)) {
 		ROW("stale");
-		request_release(engine, waiting_pop(engine, entry));
+		queue_release(engine, queue_pop(engine, entry));
 	}
 }
 
@@ -323,7 +240,7 @@ static void take(struct engine *engine, const struct message_request *request, s
 		 bool write)
 {
 	struct directory_entry *entry = entry_of(engine, page);
-	uint32_t link = request_new(engine);
+	uint32_t link = queue_new(engine);
 
 	*request_at(engine, link) = (struct request){
 		.page = page,
@@ -332,7 +249,7 @@ static void take(struct engine *engine, const struct message_request *request, s
 		.hops = request->hops,
 		.tag = request->tag,
 	};
-	waiting_push(engine, entry, link);
+	queue_push(engine, entry, link);
 	directory_pump(engine, entry, page);
 }
 
@@ -381,241 +298,20 @@ bool directory_take(struct engine *engine, const struct message_request *request
 	return true;
 }
 
-/* ---- managers that move: handing over ---- */
-
-static void emit_queue(struct engine *engine, struct node_id to, struct message *message)
-{
-	if (message->queue.request_count > 0) {
-		message->bytes = (uint16_t)message_bytes(message);
-		emit_send(engine, to, message);
-	}
-	message->queue.request_count = 0;
-}
-
-/*
- * Sends the requests that wait to the new manager, who serves them before its own. Returns the last
- * one that is to write, as the one who will be manager last; if there is none, the new manager.
- */
-static struct node_id hand_queue(struct engine *engine, struct directory_entry *entry,
-				 struct page_id page, struct node_id to)
-{
-	struct message message = { .kind = MSG_QUEUE, .queue.page = page.value };
-	struct node_id last = to;
-
-	while (entry->waiting_head != 0) {
-		uint32_t link = waiting_pop(engine, entry);
-		struct request request = *request_at(engine, link);
-		uint16_t index = message.queue.request_count;
-
-		request_release(engine, link);
-		if (node_equal(request.node, to) || MUTANT(QUEUE_KEPT))
-			continue; /* it has been served */
-		if (request.write && !node_equal(request.node, engine->config.self))
-			last = request.node;
-		message.queue.requests[index].node = request.node.value;
-		message.queue.requests[index].hops = (request.hops + 1u) & 0x7fffu;
-		message.queue.requests[index].write = request.write;
-		message.queue.requests[index].tag = request.tag;
-		if (++message.queue.request_count == HANDED_MAX)
-			emit_queue(engine, to, &message);
-	}
-	emit_queue(engine, to, &message);
-	return last;
-}
-
-/* The new owner has confirmed, and becomes the manager. */
-static void hand_over(struct engine *engine, struct directory_entry *entry, struct page_id page,
-		      struct node_id to)
-{
-	struct page_entry *own = &engine->pages[page.value];
-	struct node_id last = hand_queue(engine, entry, page, to);
-	uint64_t version = entry->version + 1;
-
-	ASSERT(entry->granted == 0 && entry->waiting_head == 0);
-	ROW("hand over");
-	emit_run(engine, to, MSG_HANDOVER, page, node_id(0));
-	bitset_zero(holders_of(entry), engine->set_words);
-	*entry = (struct directory_entry){
-		.version = version & VERSION_NONE,
-		.owner = (uint16_t)(to.value + 1u),
-	};
-	own->hint = last.value + 1u;
-	own->turned = !node_equal(last, to);
-	engine->stats.handovers++;
-}
-
-/* This node has the page for writing, and is its manager now. */
-static void become_manager(struct engine *engine, struct page_id page)
-{
-	struct directory_entry *entry = entry_of(engine, page);
-	struct page_entry *own = &engine->pages[page.value];
-
-	entry->version = own->version;
-	entry->owner = 0;
-	entry->spare = 0;
-	entry->state = DIRECTORY_QUIET;
-	entry->flags = DIRECTORY_EXCLUSIVE;
-	bitset_zero(holders_of(entry), engine->set_words);
-	bitset_set(holders_of(entry), engine->config.self.value);
-	own->hint = engine->config.self.value + 1u;
-	own->turned = 0;
-	own->peer = 0;
-	while (entry->granted != 0) { /* what was handed over comes before what came by itself */
-		uint32_t link = entry->granted;
-
-		entry->granted = request_at(engine, link)->next;
-		waiting_push_front(engine, entry, link);
-	}
-	directory_pump(engine, entry, page);
-}
-
-void directory_settle(struct engine *engine, struct page_id page)
-{
-	if (home_coming(engine, page) &&
-	    (MUTANT(HASTY_HANDOVER) ||
-	     engine_down(engine, node_id(engine->pages[page.value].peer - 1u)))) {
-		ROW("inherited");
-		become_manager(engine, page);
-	}
-}
-
-static bool awaits_handover(const struct engine *engine, struct page_id page, struct node_id from)
-{
-	return home_coming(engine, page) && engine->pages[page.value].peer == from.value + 1u;
-}
-
-int directory_queue(struct engine *engine, struct node_id from, const struct message_queue *queue)
-{
-	struct page_id page = page_id(queue->page);
-	struct directory_entry *entry = entry_of(engine, page);
-
-	if (!awaits_handover(engine, page, from) && !MUTANT(HASTY_HANDOVER))
-		return -EPROTO;
-	for (uint32_t i = 0; i < queue->request_count; i++) {
-		struct node_id node = node_id(queue->requests[i].node);
-		uint32_t tag = (uint32_t)queue->requests[i].tag;
-
-		if (engine_down(engine, node))
-			continue;
-		if (engine->request_count == engine->request_limit || MUTANT(HASTY_HANDOVER)) {
-			emit_absent(engine, node, page, tag, directory_known(engine, page));
-			continue;
-		}
-		uint32_t link = request_new(engine);
-
-		ROW("queue");
-		*request_at(engine, link) = (struct request){
-			.page = page,
-			.node = node,
-			.write = queue->requests[i].write,
-			.hops = queue->requests[i].hops,
-			.tag = tag,
-			.next = entry->granted,
-		};
-		entry->granted = link;
-	}
-	return 0;
-}
-
-int directory_handover(struct engine *engine, struct node_id from, const struct message_run *run)
-{
-	for (uint32_t i = 0; i < run->page_count; i++) {
-		struct page_id page = page_id(run->page + i);
-
-		if (MUTANT(HASTY_HANDOVER))
-			continue;
-		if (!awaits_handover(engine, page, from))
-			return -EPROTO;
-		ROW("handed over");
-		become_manager(engine, page);
-	}
-	return 0;
-}
-
-void directory_send_back(struct engine *engine, struct page_id page)
-{
-	struct directory_entry *entry = entry_of(engine, page);
-
-	if (home_here(engine, page) || home_coming(engine, page))
-		return;
-	while (entry->waiting_head != 0) {
-		uint32_t link = waiting_pop(engine, entry);
-		struct request request = *request_at(engine, link);
-
-		ROW("sent back");
-		request_release(engine, link);
-		emit_absent(engine, request.node, page, request.tag, directory_known(engine, page));
-	}
-}
-
-/* ---- managers that move: who was it last ---- */
-
-void directory_note(struct engine *engine, struct page_id page, struct message_known known)
-{
-	struct directory_entry *entry = entry_of(engine, page);
-
-	if (known.node == 0 || known.node - 1u == engine->config.self.value ||
-	    home_here(engine, page) || home_coming(engine, page))
-		return;
-	if (entry->owner != 0 && known.version <= entry->version)
-		return;
-	entry->owner = (uint16_t)known.node;
-	entry->version = known.version;
-}
-
-struct message_known directory_known(const struct engine *engine, struct page_id page)
-{
-	const struct directory_entry *entry = entry_of(engine, page);
-	uint16_t home = engine_home(engine, page);
-
-	if (entry->owner != 0)
-		return (struct message_known){ .version = entry->version, .node = entry->owner };
-	return (struct message_known){ .node = home == HOME_UNKNOWN ? 0 : home + 1u };
-}
-
-void directory_census(struct engine *engine, struct page_id page)
-{
-	if (!home_here(engine, page) && !home_coming(engine, page))
-		bitset_zero(holders_of(entry_of(engine, page)), engine->set_words);
-}
-
-void directory_census_holder(struct engine *engine, struct page_id page, struct node_id holder)
-{
-	if (!home_here(engine, page) && !home_coming(engine, page))
-		bitset_set(holders_of(entry_of(engine, page)), holder.value);
-}
-
-void directory_recover(struct engine *engine, struct page_id page, uint64_t version,
-		       struct node_id lost)
-{
-	struct directory_entry *entry = entry_of(engine, page);
-	size_t holder = bitset_next(holders_of(entry), engine->set_words, 0);
-
-	entry->owner = (uint16_t)(lost.value + 1u);
-	if (holder == BITSET_NONE) {
-		entry->flags = DIRECTORY_LOST;
-	} else {
-		entry->owner = (uint16_t)(holder + 1u);
-		entry->version = version & VERSION_NONE;
-	}
-	engine->pages[page.value].hint = engine->config.self.value + 1u;
-	directory_pump(engine, entry, page);
-}
-
 /* ---- messages: answers to grants and recalls ---- */
 
 static int confirmed(struct engine *engine, struct node_id from, struct page_id page)
 {
 	struct directory_entry *entry = entry_of(engine, page);
-	uint32_t link = manages(engine, page) ? granted_take(engine, entry, from) : 0;
+	uint32_t link = manages(engine, page) ? queue_granted(engine, entry, from) : 0;
 
 	if (link == 0)
 		return -EPROTO;
 	bool write = request_at(engine, link)->write;
 
-	request_release(engine, link);
+	queue_release(engine, link);
 	if (write && home_moves(engine, page) && !node_equal(from, engine->config.self)) {
-		hand_over(engine, entry, page, from);
+		handover_page(engine, entry, page, from);
 		return 0;
 	}
 	if (!write) {
@@ -649,7 +345,7 @@ int directory_confirmed(struct engine *engine, struct node_id from, const struct
 static int declined(struct engine *engine, struct node_id from, struct page_id page)
 {
 	struct directory_entry *entry = entry_of(engine, page);
-	uint32_t link = manages(engine, page) ? granted_take(engine, entry, from) : 0;
+	uint32_t link = manages(engine, page) ? queue_granted(engine, entry, from) : 0;
 
 	if (link == 0)
 		return -EPROTO;
@@ -658,7 +354,7 @@ static int declined(struct engine *engine, struct node_id from, struct page_id p
 		bitset_clear(holders_of(entry), from.value);
 	if (request_at(engine, link)->write)
 		entry->state = DIRECTORY_QUIET;
-	request_release(engine, link);
+	queue_release(engine, link);
 	directory_pump(engine, entry, page);
 	return 0;
 }
@@ -731,11 +427,11 @@ static void fetch_elsewhere(struct engine *engine, struct directory_entry *entry
 		grant(engine, entry, link, node_id((unsigned int)source));
 	} else if (entry->granted != 0) {
 		ROW("another copy later");
-		waiting_push_front(engine, entry, link);
+		queue_push_front(engine, entry, link);
 	} else {
 		ROW("no other copy");
 		emit_run(engine, request->node, MSG_REFUSE, page, failed);
-		request_release(engine, link);
+		queue_release(engine, link);
 		directory_pump(engine, entry, page);
 	}
 }
@@ -745,7 +441,7 @@ static int fetch_failed(struct engine *engine, struct node_id from, struct page_
 			struct node_id failed)
 {
 	struct directory_entry *entry = entry_of(engine, page);
-	uint32_t link = manages(engine, page) ? granted_take(engine, entry, from) : 0;
+	uint32_t link = manages(engine, page) ? queue_granted(engine, entry, from) : 0;
 
 	if (link == 0)
 		return -EPROTO;
@@ -758,7 +454,7 @@ static int fetch_failed(struct engine *engine, struct node_id from, struct page_
 		return 0;
 	}
 	ROW("fetch failed");
-	waiting_push_front(engine, entry, link);
+	queue_push_front(engine, entry, link);
 	directory_pump(engine, entry, page);
 	return 0;
 }
@@ -844,7 +540,7 @@ static bool drop_requests(struct engine *engine, uint32_t *list)
 		if (engine_down(engine, request->node)) {
 			ROW("requester lost");
 			*list = request->next;
-			request_release(engine, link);
+			queue_release(engine, link);
 			head_dropped |= head;
 			continue;
 		}
@@ -852,15 +548,6 @@ static bool drop_requests(struct engine *engine, uint32_t *list)
 		list = &request->next;
 	}
 	return head_dropped;
-}
-
-static void waiting_find_tail(struct engine *engine, struct directory_entry *entry)
-{
-	uint32_t link = entry->waiting_head;
-
-	entry->waiting_tail = 0;
-	for (; link != 0; link = request_at(engine, link)->next)
-		entry->waiting_tail = link;
 }
 
 /* Another node takes its place, if one has the bytes. */
@@ -911,7 +598,7 @@ static void mend_requests(struct engine *engine, struct directory_entry *entry)
 		if (MUTANT(DROPPED_WRITER))
 			entry->state = DIRECTORY_QUIET;
 	}
-	waiting_find_tail(engine, entry);
+	queue_find_tail(engine, entry);
 }
 
 /* The lost leave the copy set. */
@@ -949,7 +636,7 @@ static void mend_elsewhere(struct engine *engine, struct directory_entry *entry,
 			   struct page_id page)
 {
 	mend_requests(engine, entry);
-	directory_send_back(engine, page);
+	handover_send_back(engine, page);
 }
 
 void directory_peer_down(struct engine *engine, struct node_id peer)
@@ -971,7 +658,7 @@ void directory_repair(struct engine *engine)
 		struct page_id page = page_id(engine->repair_page++);
 		struct directory_entry *entry = entry_of(engine, page);
 
-		directory_settle(engine, page);
+		handover_settle(engine, page);
 		if (entry->owner != 0 || entry->granted != 0 || entry->waiting_head != 0 ||
 		    !bitset_empty(holders_of(entry), engine->set_words))
 			directory_pump(engine, entry, page);

@@ -214,9 +214,9 @@ static int take_moving_message(struct engine *engine, struct node_id from,
 		return -EPROTO;
 	switch ((int)message->kind) {
 	case MSG_QUEUE:
-		return directory_queue(engine, from, &message->queue);
+		return handover_queue(engine, from, &message->queue);
 	case MSG_HANDOVER:
-		return directory_handover(engine, from, &message->run);
+		return handover_run(engine, from, &message->run);
 	case MSG_DECLINE:
 		return directory_declined(engine, from, &message->run);
 	case MSG_ABSENT:

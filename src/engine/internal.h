@@ -5,7 +5,9 @@
  *   engine.c     memory, the event switch, messages to oneself
  *   emit.c       commands; adjacent pages join into runs
  *   page.c       the holder's side: this node's pages (states, faults, invalidations, hold time)
- *   directory.c  the manager's side: who holds what, queues of requests
+ *   directory.c  the manager's side: who holds what, whom to recall it from, what to grant
+ *   queue.c      requests that wait at the manager
+ *   handover.c   managers that move: from the old owner to the new one
  *   locate.c     finding a manager that moves with the page: hints, rounds, trails
  *   recover.c    when such a manager may be lost: a census, and another one in its place
  *   pin.c        pages that are held for system calls and devices
@@ -462,23 +464,7 @@ int directory_request(struct engine *engine, struct node_id from,
 /* Has the request wait for the page here. False: the table of requests is full. */
 bool directory_take(struct engine *engine, const struct message_request *request,
 		    struct page_id page, bool write);
-/* This node waits for a hand-over from a manager that is lost: it has the page now. */
-void directory_settle(struct engine *engine, struct page_id page);
-/* Sends the requests that wait at this node back to who made them. */
-void directory_send_back(struct engine *engine, struct page_id page);
-int directory_queue(struct engine *engine, struct node_id from, const struct message_queue *queue);
-int directory_handover(struct engine *engine, struct node_id from, const struct message_run *run);
 int directory_declined(struct engine *engine, struct node_id from, const struct message_run *run);
-/* `node` was manager of the page when its version was `version`. */
-void directory_note(struct engine *engine, struct page_id page, struct message_known known);
-/* The latest that is known of that here. */
-struct message_known directory_known(const struct engine *engine, struct page_id page);
-/* For a census: forgets and adds holders of a page that is managed elsewhere. */
-void directory_census(struct engine *engine, struct page_id page);
-void directory_census_holder(struct engine *engine, struct page_id page, struct node_id holder);
-/* The census is over: this node takes the lost manager's place. */
-void directory_recover(struct engine *engine, struct page_id page, uint64_t version,
-		       struct node_id lost);
 int directory_confirmed(struct engine *engine, struct node_id from, const struct message_run *run);
 int directory_fetch_failed(struct engine *engine, struct node_id from,
 			   const struct message_run *run);
@@ -489,6 +475,25 @@ void directory_peer_down(struct engine *engine, struct node_id peer);
 void directory_pump(struct engine *engine, struct directory_entry *entry, struct page_id page);
 bool directory_repairing(const struct engine *engine);
 void directory_repair(struct engine *engine);
+
+/* ---- handover.c ---- */
+
+/* This node waits for a hand-over from a manager that is lost: it has the page now. */
+void handover_settle(struct engine *engine, struct page_id page);
+/* Sends the requests that wait at this node back to who made them. */
+void handover_send_back(struct engine *engine, struct page_id page);
+int handover_queue(struct engine *engine, struct node_id from, const struct message_queue *queue);
+int handover_run(struct engine *engine, struct node_id from, const struct message_run *run);
+/* `node` was manager of the page when its version was `version`. */
+void handover_note(struct engine *engine, struct page_id page, struct message_known known);
+/* The latest that is known of that here. */
+struct message_known handover_known(const struct engine *engine, struct page_id page);
+/* For a census: forgets and adds holders of a page that is managed elsewhere. */
+void handover_census(struct engine *engine, struct page_id page);
+void handover_census_holder(struct engine *engine, struct page_id page, struct node_id holder);
+/* The census is over: this node takes the lost manager's place. */
+void handover_recover(struct engine *engine, struct page_id page, uint64_t version,
+		      struct node_id lost);
 
 /* ---- locate.c ---- */
 

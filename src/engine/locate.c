@@ -166,7 +166,7 @@ static void ask_recovery(struct engine *engine, struct page_id page)
 static void ask_next(struct engine *engine, struct page_id page)
 {
 	struct seek *seek = seek_of(engine, page);
-	struct message_known known = directory_known(engine, page);
+	struct message_known known = handover_known(engine, page);
 	bool named = known.node != 0 && known.node - 1u != engine->config.self.value &&
 		     !engine_down(engine, node_id(known.node - 1u));
 
@@ -195,7 +195,7 @@ static void ask_next(struct engine *engine, struct page_id page)
 
 void locate_again(struct engine *engine, struct page_id page)
 {
-	directory_settle(engine, page);
+	handover_settle(engine, page);
 	if (home_here(engine, page)) {
 		ask_one(engine, page, engine->config.self, SEEK_HINT);
 		return;
@@ -238,7 +238,7 @@ int locate_absent(struct engine *engine, struct node_id from, const struct messa
 			return -EPROTO;
 		struct seek *seek = seek_of(engine, page);
 
-		directory_note(engine, page, absent->known[i]);
+		handover_note(engine, page, absent->known[i]);
 		if (!asked(engine, page) || seek->tag != absent->tag || seek->missing == 0)
 			continue; /* it is about an older request */
 		ROW("absent");
@@ -260,7 +260,7 @@ static bool writing(const struct engine *engine, struct page_id page)
 /* Along certain knowledge: to whom the page is known to have gone. */
 static bool trail(const struct engine *engine, struct page_id page, struct node_id *to)
 {
-	struct message_known known = directory_known(engine, page);
+	struct message_known known = handover_known(engine, page);
 
 	*to = node_id(known.node == 0 ? 0 : known.node - 1u);
 	return known.node != 0;
@@ -309,7 +309,7 @@ static void request_arrived(struct engine *engine, const struct message_request 
 	if (engine_down(engine, requester))
 		return;
 	home_learn(engine, page, request->home);
-	directory_settle(engine, page);
+	handover_settle(engine, page);
 	if (keeps(engine, request, page)) {
 		if (!home_here(engine, page))
 			ROW("kept");
@@ -322,7 +322,7 @@ static void request_arrived(struct engine *engine, const struct message_request 
 			return;
 	}
 	ROW("not here");
-	emit_absent(engine, requester, page, request->tag, directory_known(engine, page));
+	emit_absent(engine, requester, page, request->tag, handover_known(engine, page));
 }
 
 int locate_request(struct engine *engine, struct node_id from, const struct message *message)

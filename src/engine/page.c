@@ -54,7 +54,7 @@ static void fail(struct engine *engine, struct page_id page, struct node_id lost
 	pin_settle(engine, page, -EHOSTDOWN);
 	if (home_moves(engine, page)) {
 		locate_end(engine, page);
-		directory_send_back(engine, page);
+		handover_send_back(engine, page);
 	}
 }
 
@@ -222,7 +222,7 @@ static void complete(struct engine *engine, struct page_id page)
 	if (!write || !home_moves(engine, page) || node_equal(granter, engine->config.self))
 		entry->peer = 0;
 	else
-		directory_settle(engine, page);
+		handover_settle(engine, page);
 	pin_settle(engine, page, 0);
 	pin_want(engine, page);
 }
@@ -251,9 +251,9 @@ static void note_granter(struct engine *engine, struct page_id page, struct node
 		return;
 	if (!entry->turned)
 		entry->hint = from.value + 1u;
-	directory_note(engine, page,
-		       (struct message_known){ .version = version & VERSION_NONE,
-					       .node = from.value + 1u });
+	handover_note(engine, page,
+		      (struct message_known){ .version = version & VERSION_NONE,
+					      .node = from.value + 1u });
 }
 
 static void granted(struct engine *engine, struct node_id from, const struct message_grant *grant,

@@ -98,7 +98,7 @@ static uint8_t tell_page(struct engine *engine, struct page_id page, uint64_t *v
 	const struct page_entry *entry = &engine->pages[page.value];
 
 	*version = 0;
-	directory_settle(engine, page);
+	handover_settle(engine, page);
 	if (home_here(engine, page) || home_coming(engine, page))
 		return TOLD_MANAGES;
 	if (entry->peer != 0 && !MUTANT(DEAF_CENSUS))
@@ -121,7 +121,7 @@ static void answer(struct engine *engine, struct node_id to, const struct messag
 		.page = page.value,
 		.tag = request->tag,
 		.flags = tell_page(engine, page, &version),
-		.known = directory_known(engine, page),
+		.known = handover_known(engine, page),
 	};
 	message.told.version = version;
 	message.bytes = (uint16_t)message_bytes(&message);
@@ -148,7 +148,7 @@ static void take_answer(struct engine *engine, struct page_id page, struct node_
 	seek->census_flags |= flags;
 	if ((flags & TOLD_HOLDS) == 0)
 		return;
-	directory_census_holder(engine, page, from);
+	handover_census_holder(engine, page, from);
 	seek->census_version = version;
 }
 
@@ -159,7 +159,7 @@ static void take_answer(struct engine *engine, struct page_id page, struct node_
 static void conclude(struct engine *engine, struct page_id page)
 {
 	struct seek *seek = seek_of(engine, page);
-	struct message_known known = directory_known(engine, page);
+	struct message_known known = handover_known(engine, page);
 	uint8_t flags = seek->census_flags;
 
 	seek->census_flags = 0;
@@ -168,11 +168,11 @@ static void conclude(struct engine *engine, struct page_id page)
 	if ((flags & (TOLD_MANAGES | TOLD_UNDECIDED)) != 0 || known.node == 0 ||
 	    !engine_down(engine, node_id(known.node - 1u))) {
 		ROW("census in vain");
-		directory_census(engine, page);
+		handover_census(engine, page);
 		return; /* it is on its way somewhere; who asks for it asks again */
 	}
 	ROW("census");
-	directory_recover(engine, page, seek->census_version, node_id(known.node - 1u));
+	handover_recover(engine, page, seek->census_version, node_id(known.node - 1u));
 }
 
 static void ask_others(struct engine *engine, struct page_id page)
@@ -207,7 +207,7 @@ void recover_census(struct engine *engine, struct page_id page)
 	seek->census_losses = engine->loss_count;
 	seek->census_flags = CENSUS_RUNS;
 	seek->census_missing = 0;
-	directory_census(engine, page);
+	handover_census(engine, page);
 	uint8_t flags = tell_page(engine, page, &version);
 
 	take_answer(engine, page, engine->config.self, flags, version);
@@ -224,7 +224,7 @@ int recover_told(struct engine *engine, struct node_id from, const struct messag
 		return -EPROTO;
 	struct seek *seek = seek_of(engine, page);
 
-	directory_note(engine, page, told->known);
+	handover_note(engine, page, told->known);
 	if (seek->census_tag != told->tag || seek->census_missing == 0 ||
 	    seek->census_losses != engine->loss_count)
 		return 0; /* of a census that was given up */

@@ -118,7 +118,7 @@ void check_failed(struct world *world, struct node_id id, struct page_id page, s
 static bool was_handed_over(struct world *world, struct node_id survivor, struct node_id dead,
 			    struct page_id page)
 {
-	struct message_known known = directory_known(node_at(world, survivor)->engine, page);
+	struct message_known known = handover_known(node_at(world, survivor)->engine, page);
 	const struct engine *writer = node_at(world, dead)->engine;
 	struct directory_view view;
 

@@ -40,8 +40,9 @@ static void print_moving(const struct message *message)
 	case MSG_QUEUE:
 		printf("p%" PRIu64 ":", message->queue.page);
 		for (unsigned int i = 0; i < message->queue.request_count; i++)
-			printf(" n%u%s", (unsigned int)message->queue.requests[i].node,
-			       message->queue.requests[i].write ? " writes" : "");
+			printf(" n%u%s hops %u", (unsigned int)message->queue.requests[i].node,
+			       message->queue.requests[i].write ? " writes" : "",
+			       (unsigned int)message->queue.requests[i].hops);
 		return;
 	case MSG_ABSENT:
 		printf("p%" PRIu64 "+%u tag %u:", message->absent.page, message->absent.page_count,
