@@ -55,11 +55,12 @@ void handover_page(struct engine *engine, struct directory_entry *entry, struct 
 		   struct node_id to)
 {
 	struct page_entry *own = &engine->pages[page.value];
-	struct node_id last = hand_queue(engine, entry, page, to);
 	uint64_t version = entry->version + 1;
 
-	ASSERT(entry->granted == 0 && entry->waiting_head == 0);
 	ROW("hand over");
+	struct node_id last = hand_queue(engine, entry, page, to);
+
+	ASSERT(entry->granted == 0 && entry->waiting_head == 0);
 	emit_run(engine, to, MSG_HANDOVER, page, node_id(0));
 	bitset_zero(holders_of(entry), engine->set_words);
 	*entry = (struct directory_entry){

@@ -325,15 +325,17 @@ static void not_had(struct engine *engine, struct page_id page, struct node_id s
 	bool write = entry->pending == PENDING_WRITE_FETCH;
 	struct node_id granter = node_id(entry->peer - 1u);
 
-	ROW("bytes not had");
 	if (!MUTANT(KEPT_VERSION))
 		entry->version = VERSION_NONE;
 	entry->peer = 0;
 	set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
-	if (engine_down(engine, granter) && home_moves(engine, page))
+	if (engine_down(engine, granter) && home_moves(engine, page)) {
+		ROW("manager lost before the bytes came");
 		locate_again(engine, page);
-	else
+	} else {
+		ROW("bytes not had");
 		emit_run(engine, granter, MSG_FETCH_FAILED, page, source);
+	}
 }
 
 void page_read_done(struct engine *engine, const struct event *event)
@@ -407,11 +409,8 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 		update_recalled(engine, page);
 		return;
 	}
-	if (entry->state == PAGE_INVALID || (downgrade && entry->state == PAGE_READ)) {
-		ROW("nothing to give up");
-		acknowledge(engine, manager, page, downgrade);
-		return;
-	}
+	/* So it was when the recall came; one that is put off leaves the page as it is. */
+	ASSERT(entry->state == PAGE_WRITE || (entry->state == PAGE_READ && !downgrade));
 	if (!MUTANT(STICKY_READ) || entry->pending != PENDING_WRITE_ASKED)
 		entry->state = downgrade ? PAGE_READ : PAGE_INVALID;
 	set_peer(entry, manager);
@@ -465,15 +464,28 @@ static void note_writer(struct engine *engine, struct page_id page, struct node_
 		entry_of(engine, page)->hint = writer.value + 1u;
 }
 
+/*
+ * Is there something to give up? Who is in a copy set has the page, but for one that is being
+ * granted it, and that one is not recalled; nothing else may be under way that the manager, or the
+ * pager, has to end first.
+ */
+static bool recall_fits(struct engine *engine, struct page_id page, bool downgrade)
+{
+	const struct page_entry *entry = entry_of(engine, page);
+
+	/* A page that this node stops writing by itself may be asked for meanwhile. */
+	if (entry->peer != 0)
+		return downgrade && entry->protecting;
+	if (downgrade)
+		return entry->state == PAGE_WRITE || engine_updates(engine, page);
+	return entry->state != PAGE_INVALID;
+}
+
 int page_recalled(struct engine *engine, struct node_id from, const struct message_run *run,
 		  bool downgrade)
 {
-	/* Nothing else may be under way that the manager, or the pager, has to end first. */
 	for (uint32_t i = 0; i < run->page_count; i++) {
-		struct page_entry *entry = entry_of(engine, page_id(run->page + i));
-
-		/* A page that this node stops writing by itself may be asked for meanwhile. */
-		if (entry->peer != 0 && !(downgrade && entry->protecting))
+		if (!recall_fits(engine, page_id(run->page + i), downgrade))
 			return -EPROTO;
 	}
 	for (uint32_t i = 0; i < run->page_count; i++) {

@@ -203,6 +203,7 @@ void recover_census(struct engine *engine, struct page_id page)
 	if (runs || engine->loss_count == 0 || !all_have_heard(engine) ||
 	    !node_equal(recover_node(engine), engine->config.self))
 		return;
+	ROW("take a census");
 	seek->census_tag = locate_tag(engine, seek->census_tag);
 	seek->census_losses = engine->loss_count;
 	seek->census_flags = CENSUS_RUNS;
