@@ -18,7 +18,7 @@
 void trace_event(const struct model *model, const struct node *node, const struct event *event)
 {
 	if (model->trace)
-		line_event(node_id(node->id), event);
+		line_event(stdout, node_id(node->id), event);
 }
 
 void trace_command(const struct model *model, const struct node *node,
@@ -27,7 +27,7 @@ void trace_command(const struct model *model, const struct node *node,
 	if (!model->trace)
 		return;
 	printf("%10s", "");
-	line_command(node_id(node->id), command);
+	line_command(stdout, node_id(node->id), command);
 }
 
 void trace_thread(const struct model *model, const struct node *node, const struct thread *thread,

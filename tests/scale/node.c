@@ -124,7 +124,7 @@ static void carry_out(struct service *service, const struct command *command)
 
 	if (service->world->trace) {
 		print_time(service);
-		line_command(service->id, command);
+		line_command(stdout, service->id, command);
 	}
 
 	switch (command->kind) {
@@ -187,7 +187,7 @@ static void step(struct service *service, struct event *event)
 	event->now_ns = service->at_ps / PS_PER_NS;
 	if (world->trace) {
 		print_time(service);
-		line_event(service->id, event);
+		line_event(stdout, service->id, event);
 	}
 	world->commands.count = 0;
 	if (world->timed)

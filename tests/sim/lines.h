@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Readable lines: what an engine was told and what it said, one line each, to standard output. */
+/* Readable lines: what an engine was told and what it said, one line each. */
 #ifndef PERGOLA_TESTS_LINES_H
 #define PERGOLA_TESTS_LINES_H
 
 #include "engine/engine.h"
 
-/* "n1: from n0 READ_GRANT p64+1 owner n0 versions 0" */
-void line_event(struct node_id id, const struct event *event);
+#include <stdio.h>
 
-/* "n1 -> n0 CONFIRM p64+1" */
-void line_command(struct node_id id, const struct command *command);
+/* "n1: from n0 READ_GRANT p64 owner n0 version 0" */
+void line_event(FILE *out, struct node_id id, const struct event *event);
+
+/* "n1 -> n0 CONFIRM p64" */
+void line_command(FILE *out, struct node_id id, const struct command *command);
 
 #endif

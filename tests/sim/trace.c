@@ -76,7 +76,7 @@ void trace_event(struct world *world, struct node_id id, const struct event *eve
 	if (!world->trace)
 		return;
 	prefix(world);
-	line_event(id, event);
+	line_event(stdout, id, event);
 }
 
 void trace_command(struct world *world, struct node_id id, const struct command *command)
@@ -84,7 +84,7 @@ void trace_command(struct world *world, struct node_id id, const struct command 
 	if (!world->trace)
 		return;
 	printf("%22s", "");
-	line_command(id, command);
+	line_command(stdout, id, command);
 }
 
 /* ---- failing ---- */

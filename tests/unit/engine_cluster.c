@@ -140,28 +140,45 @@ int cluster_step(struct cluster *cluster, unsigned int node, const struct event 
 	return error;
 }
 
-static void deliver(struct cluster *cluster, const struct cluster_message *sent)
+void cluster_decode(const struct cluster *cluster, const struct cluster_message *sent,
+		    struct message *message)
 {
 	const struct wire_limits limits = {
 		.node_count = cluster->config.node_count,
 		.page_limit = cluster->config.page_limit,
 	};
+
+	ASSERT(sent->message.bytes == message_bytes(&sent->message));
+	ASSERT(message_decode(&sent->message, sent->message.bytes, &limits, message) == 0);
+}
+
+static void deliver(struct cluster *cluster, const struct cluster_message *sent)
+{
 	struct message message;
 	struct event event = { .kind = EV_MESSAGE, .peer = sent->from, .message = &message };
 
-	ASSERT(sent->message.bytes == message_bytes(&sent->message));
-	ASSERT(message_decode(&sent->message, sent->message.bytes, &limits, &message) == 0);
+	cluster_decode(cluster, sent, &message);
 	ASSERT(cluster_step(cluster, sent->to.value, &event) == 0);
 	cluster->message_count++;
 }
 
+void cluster_take(struct cluster *cluster, size_t index, struct cluster_message *taken)
+{
+	struct cluster_message *first = &cluster->queue[cluster->queue_head];
+
+	ASSERT(index < cluster->queue_count);
+	*taken = first[index];
+	memmove(&first[1], &first[0], index * sizeof(*first));
+	cluster->queue_head++;
+	cluster->queue_count--;
+}
+
 void cluster_run(struct cluster *cluster)
 {
-	while (cluster->queue_count > 0) {
-		struct cluster_message sent = cluster->queue[cluster->queue_head];
+	struct cluster_message sent;
 
-		cluster->queue_head++;
-		cluster->queue_count--;
+	while (cluster->queue_count > 0) {
+		cluster_take(cluster, 0, &sent);
 		if (!cluster->lost[sent.from.value] && !cluster->lost[sent.to.value])
 			deliver(cluster, &sent);
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A few engines in one process, joined by one queue of messages that delivers in order: for unit
- * tests of the engine's calls (synchronisation, heap). Every message passes message_decode() on its
- * way. There is no memory: page commands are taken and forgotten.
+ * tests of the engine's calls (synchronisation, heap), and for golden traces. Every message passes
+ * message_decode() on its way. There is no memory: page commands are taken and forgotten.
  */
 #ifndef PERGOLA_TESTS_ENGINE_CLUSTER_H
 #define PERGOLA_TESTS_ENGINE_CLUSTER_H
@@ -60,6 +60,14 @@ struct token cluster_token(struct cluster *cluster);
 
 /* One event at one node; its messages are queued. Returns what engine_step() does. */
 int cluster_step(struct cluster *cluster, unsigned int node, const struct event *event);
+
+/*
+ * For who delivers itself: takes a queued message out (0: the oldest), and decodes it as it is when
+ * it arrives. Commands about pages are in cluster->commands until the next step.
+ */
+void cluster_take(struct cluster *cluster, size_t index, struct cluster_message *taken);
+void cluster_decode(const struct cluster *cluster, const struct cluster_message *sent,
+		    struct message *message);
 
 /* Delivers until no message is left; each must be accepted. */
 void cluster_run(struct cluster *cluster);
