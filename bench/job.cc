@@ -65,6 +65,7 @@ void describe()
 	benchmark::AddCustomContext("manager", option("manager", ""));
 	benchmark::AddCustomContext("hold", option("hold", ""));
 	benchmark::AddCustomContext("spin", option("spin", ""));
+	benchmark::AddCustomContext("read-ahead", option("read-ahead", "0"));
 }
 
 bool quick()

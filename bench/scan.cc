@@ -4,9 +4,11 @@
  *
  *	pergola run -n 3 bench_scan
  *
- * scan goes in order, random in none, scan_ahead in order with dsm_prefetch() one window ahead.
- * first: no page is here yet; second: all are. clean: a third node has read the pages before, so
- * that the writer need not be asked to stop; with two nodes they are dirty.
+ * scan goes in order, random in none, scan_ahead in order with dsm_prefetch() one window ahead. In
+ * these the library is told to read nothing ahead. scan_detected is scan with read-ahead as it
+ * comes with setting read-ahead, scan_advised the same with DSM_ADVICE_SEQUENTIAL. first: no page
+ *is here yet; second: all are. clean: a third node has read the pages before, so that the writer
+ *need not be asked to stop; with two nodes they are dirty.
  *
  * floor/scan is what remains without a protocol and without faults: 64 pages are copied from plain
  * memory and shown by one UFFDIO_CONTINUE, then read.
@@ -43,7 +45,7 @@ const uint64_t passes = bench::amount(2, 1);
 double floor_us;
 char *block;
 
-enum class Way { in_order, at_random, ahead };
+enum class Way { in_order, at_random, ahead, detected, advised };
 
 uint64_t read_page(const char *page)
 {
@@ -191,12 +193,39 @@ uint64_t pass(Way way, const std::vector<uint64_t> &order, bench::Tally &tally)
 	return bench::now_ns() - begun;
 }
 
+int advice_of(Way way)
+{
+	switch (way) {
+	case Way::in_order:
+	case Way::at_random:
+	case Way::ahead:
+		break;
+	case Way::detected:
+		return DSM_ADVICE_NORMAL;
+	case Way::advised:
+		return DSM_ADVICE_SEQUENTIAL;
+	}
+	return DSM_ADVICE_RANDOM;
+}
+
+/* The first pages to come would pay for the frames of all. */
+void warm_up()
+{
+	static const bool done = [] {
+		prepare(true);
+		return true;
+	}();
+	(void)done;
+}
+
 void scan(benchmark::State &state, Way way, bool second)
 {
 	const std::vector<uint64_t> order = order_of(way);
 	bench::Tally tally;
 	double seconds = 0;
 
+	warm_up();
+	bench::must(dsm_advise(block, page_count * DSM_PAGE_BYTES, advice_of(way)));
 	for (auto _ : state) {
 		prepare(second);
 		tally.begin();
@@ -224,6 +253,9 @@ void register_all()
 	add("scan", Way::in_order, false);
 	add("scan", Way::in_order, true);
 	add("scan_ahead", Way::ahead, false);
+	add("scan_detected", Way::detected, false);
+	add("scan_detected", Way::detected, true);
+	add("scan_advised", Way::advised, false);
 	add("random", Way::at_random, false);
 	add("random", Way::at_random, true);
 }
@@ -233,6 +265,7 @@ void register_all()
 int main(int argc, char **argv)
 {
 	benchmark::Initialize(&argc, argv);
+	bench::must(dsm_option_set("read-ahead", "512")); /* unless the environment says other */
 	bool peer = bench::join();
 
 	bench::must(dsm_open(nullptr, region_bytes) == nullptr ? -1 : 0);

@@ -59,6 +59,12 @@ extern "C" {
 #define DSM_READ 0
 #define DSM_WRITE 1
 
+/* Advice of dsm_advise(). */
+#define DSM_ADVICE_NORMAL 0	/* read-ahead where faults come in equal steps */
+#define DSM_ADVICE_SEQUENTIAL 1 /* they will be read in ascending order: read-ahead at once */
+#define DSM_ADVICE_RANDOM 2	/* no read-ahead */
+#define DSM_ADVICE_WILLNEED 3	/* bring them, but for pages that another node is writing */
+
 /* ---- joining and leaving ------------------------------------------------------------------ */
 
 /*
@@ -149,6 +155,14 @@ int dsm_home(const void *addr);
  * of one fault. A hint: it changes nothing but time. Errors: -EFAULT not shared, -EINVAL mode.
  */
 int dsm_prefetch(const void *addr, size_t size, int mode);
+
+/*
+ * Says how this node's threads will use the pages of [addr, addr + size). Advice changes nothing
+ * but time. DSM_ADVICE_NORMAL, _SEQUENTIAL and _RANDOM stay until others are given, and hold for
+ * whole units of 256 KiB, those that the range touches; they matter only with option "read-ahead".
+ * Errors: -EFAULT not shared, -EINVAL advice, -ENOTCONN.
+ */
+int dsm_advise(const void *addr, size_t size, int advice);
 
 /* Bytes that a node may have pinned at a time. */
 #define DSM_PIN_MAX ((size_t)16 << 20)
@@ -278,6 +292,8 @@ struct dsm_stats {
 	uint64_t completions;	  /* that RDMA devices have told of */
 	uint64_t pages_published; /* changed pages of DSM_UPDATE, shown to all */
 	uint64_t pages_updated;	  /* pages that got another node's changes and stayed mapped */
+	uint64_t pages_ahead;	  /* pages asked for by read-ahead and DSM_ADVICE_WILLNEED ... */
+	uint64_t pages_ahead_had; /* ... and of those, that came */
 };
 
 /* Fills `out`. Errors: -EINVAL out is NULL, -ENOTCONN. */

@@ -140,6 +140,8 @@ static int take_request(struct engine *engine, struct node_id from, const struct
 		return locate_request(engine, from, message);
 	if (!run_managed(engine, &message->run) || request->node != from.value)
 		return -EPROTO;
+	if (request->flags & REQUEST_GUESS)
+		return message->kind == MSG_READ_REQUEST ? guess_request(engine, request) : -EPROTO;
 	home_touched(engine, page_id(request->page), from);
 	home_touched(engine, page_id(request->page + request->page_count - 1u), from);
 	return directory_request(engine, from, request, message->kind == MSG_WRITE_REQUEST);
@@ -193,6 +195,8 @@ static int take_holder_message(struct engine *engine, struct node_id from,
 		return page_granted(engine, from, message);
 	case MSG_REFUSE:
 		return page_refused(engine, from, &message->run);
+	case MSG_NOT_NOW:
+		return guess_declined(engine, from, &message->run);
 	case MSG_INVALIDATE:
 		return page_recalled(engine, from, &message->run, false);
 	case MSG_DOWNGRADE:
@@ -255,6 +259,7 @@ static int take_message(struct engine *engine, struct node_id from, const struct
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
 	case MSG_REFUSE:
+	case MSG_NOT_NOW:
 	case MSG_INVALIDATE:
 	case MSG_DOWNGRADE:
 	case MSG_UPDATE:
@@ -446,6 +451,13 @@ enum page_state engine_page_state(const struct engine *engine, struct page_id pa
 {
 	ASSERT(page.value < engine->config.page_limit);
 	return (enum page_state)engine->pages[page.value].state;
+}
+
+bool engine_page_missing(const struct engine *engine, struct page_id page)
+{
+	ASSERT(page.value < engine->config.page_limit);
+	return engine->pages[page.value].state == PAGE_INVALID &&
+	       engine->pages[page.value].pending == PENDING_NONE;
 }
 
 uint64_t engine_page_version(const struct engine *engine, struct page_id page)

@@ -85,6 +85,9 @@ struct event {
 		struct {
 			struct run run;
 			bool write;
+			/* EV_PREFETCH for reading: nobody may ever need the pages. They are
+			 * not taken from a writer. */
+			bool guess;
 		} fault;
 		struct run run; /* EV_READ_DONE, EV_UPDATE_DONE */
 		struct {
@@ -190,6 +193,8 @@ struct engine_stats {
 	uint64_t pages_fetched;
 	uint64_t pages_granted;
 	uint64_t prefetches;
+	uint64_t guesses;     /* pages asked for that nobody may need ... */
+	uint64_t guesses_met; /* ... and that came */
 	uint64_t invalidations;
 	uint64_t downgrades;
 	uint64_t pages_published;
@@ -238,6 +243,9 @@ bool engine_pinned(struct engine *engine, struct page_id page, bool write);
 /* ---- for checks: what the engine believes ---- */
 
 enum page_state engine_page_state(const struct engine *engine, struct page_id page);
+/* Is the page neither here nor asked for? */
+bool engine_page_missing(const struct engine *engine, struct page_id page);
+
 uint64_t engine_page_version(const struct engine *engine, struct page_id page);
 
 struct directory_view {

@@ -5,6 +5,7 @@
  *   engine.c     memory, the event switch, messages to oneself
  *   emit.c       commands; adjacent pages join into runs
  *   page.c       the holder's side: this node's pages (states, faults, invalidations, hold time)
+ *   guess.c      pages that nobody may need: asked for, and granted or not, on both sides
  *   directory.c  the manager's side: who holds what, whom to recall it from, what to grant
  *   queue.c      requests that wait at the manager
  *   handover.c   managers that move: from the old owner to the new one
@@ -64,7 +65,8 @@ struct page_entry {
 	uint8_t state : 6;	/* enum page_state */
 	uint8_t updating : 1;	/* write-update: a CMD_UPDATE is under way */
 	uint8_t protecting : 1; /* write-update: a CMD_DOWNGRADE, so that it can be published */
-	uint8_t pending : 6;	/* enum page_pending */
+	uint8_t pending : 5;	/* enum page_pending */
+	uint8_t guess : 1;	/* nobody waited for the page when it was asked for */
 	uint8_t waited : 1;	/* a thread has faulted on the page that is pending */
 	uint8_t turned : 1;	/* the hint was turned to a requester since this node asked */
 };
@@ -456,6 +458,19 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 
 /* Has the page been asked for, for writing or reading as `write` says, and not been granted? */
 bool page_asked(const struct engine *engine, struct page_id page, bool write);
+
+/* Asks for a page for reading, without which this node can do; or not. With room. */
+void page_guess(struct engine *engine, struct page_id page);
+/* A thread has waited for the page, which is not asked for: it is, for reading. */
+void page_want_waited(struct engine *engine, struct page_id page);
+/* The page is not asked for any more. True: a thread waits for it. */
+bool page_forget(struct engine *engine, struct page_id page);
+
+/* ---- guess.c ---- */
+
+int guess_ask(struct engine *engine, struct run run);
+int guess_declined(struct engine *engine, struct node_id from, const struct message_run *run);
+int guess_request(struct engine *engine, const struct message_request *request);
 
 /* ---- directory.c ---- */
 

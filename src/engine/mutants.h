@@ -24,6 +24,8 @@
 	M(OLD_SPARE, "a copy from before the latest write takes the owner's place")                \
 	M(LOOSE_PIN, "a pinned page is taken away all the same")                                   \
 	M(FORGOTTEN_PIN, "a recall that was put off by a pin is never carried out")                \
+	M(DEAF_NOT_NOW, "who waits for a guess that is declined is forgotten")                     \
+	M(SILENT_NOT_NOW, "a guess that is declined is not answered")                              \
 	M(LATE_COLLECT, "the end of a collective call after a loss is taken for a breach")         \
 	M(SECOND_GRANT, "a grant that is not waited for is taken for a breach")                    \
 	M(TURNED_TO_READER, "a hint is turned to a reader too, whose request is sent on")          \

@@ -24,8 +24,9 @@ static void set_pending(struct engine *engine, struct page_entry *entry, enum pa
 		engine->pending_count--;
 		engine->waited_count -= entry->waited;
 		entry->waited = 0;
+		entry->guess = 0;
 	}
-	entry->pending = (unsigned int)pending & 63u;
+	entry->pending = (unsigned int)pending & 31u;
 }
 
 static bool pending_is_write(enum page_pending pending)
@@ -62,7 +63,10 @@ static void fail(struct engine *engine, struct page_id page, struct node_id lost
 static void ask_manager(struct engine *engine, struct page_id page, bool write,
 			struct node_id manager)
 {
-	const struct message_request request = { .node = engine->config.self.value };
+	const struct message_request request = {
+		.node = engine->config.self.value,
+		.flags = entry_of(engine, page)->guess ? REQUEST_GUESS : 0,
+	};
 
 	emit_request(engine, manager, write ? MSG_WRITE_REQUEST : MSG_READ_REQUEST, page, &request);
 }
@@ -107,6 +111,21 @@ void page_want(struct engine *engine, struct page_id page, bool write)
 		ask(engine, page, write);
 }
 
+void page_guess(struct engine *engine, struct page_id page)
+{
+	entry_of(engine, page)->guess = 1;
+	ask(engine, page, false);
+}
+
+bool page_forget(struct engine *engine, struct page_id page)
+{
+	struct page_entry *entry = entry_of(engine, page);
+	bool waited = entry->waited;
+
+	set_pending(engine, entry, PENDING_NONE);
+	return waited;
+}
+
 void page_home_known(struct engine *engine, uint64_t unit)
 {
 	for (uint64_t i = 0; i < UNIT_PAGES; i++) {
@@ -136,6 +155,13 @@ static void note_waiting(struct engine *engine, struct page_entry *entry)
 		return;
 	entry->waited = 1;
 	engine->waited_count++;
+}
+
+/* One that is to store faults again. */
+void page_want_waited(struct engine *engine, struct page_id page)
+{
+	page_want(engine, page, false);
+	note_waiting(engine, entry_of(engine, page));
 }
 
 int page_fault(struct engine *engine, const struct event *event)
@@ -174,6 +200,8 @@ int page_prefetch(struct engine *engine, const struct event *event)
 	enum page_state wanted = event->fault.write ? PAGE_WRITE : PAGE_READ;
 
 	ASSERT(run.page_count <= UNIT_PAGES);
+	if (event->fault.guess)
+		return guess_ask(engine, run);
 	if (engine->pending_count + run.page_count > engine->config.page_requests)
 		return -EAGAIN;
 	for (uint32_t i = 0; i < run.page_count; i++) {
@@ -213,6 +241,7 @@ static void complete(struct engine *engine, struct page_id page)
 	}
 	entry->state = write ? PAGE_WRITE : PAGE_READ;
 	entry->held_until = microseconds(engine->now_ns + engine->config.hold_ns) + 1;
+	engine->stats.guesses_met += entry->guess;
 	set_pending(engine, entry, PENDING_NONE);
 	if (write && engine_updates(engine, page))
 		update_writable(engine, page);

@@ -45,6 +45,14 @@ static void unpin(struct node *node, struct api_range range, bool write)
 	}
 }
 
+/* A system call is to find the pages: none of them is left out until it is touched. */
+static void reveal(struct node *node, struct api_range range)
+{
+	pthread_mutex_lock(&node->lock);
+	ahead_reveal(node, (struct run){ range.first, (uint32_t)range.page_count });
+	pthread_mutex_unlock(&node->lock);
+}
+
 static int pin(struct node *node, struct api_range range, bool write)
 {
 	uint64_t due_ns = clock_now_ns() + settings_u64(&node->settings, SETTING_PIN_TIMEOUT);
@@ -56,6 +64,8 @@ static int pin(struct node *node, struct api_range range, bool write)
 		if (status != 0)
 			unpin(node, (struct api_range){ range.first, i }, write);
 	}
+	if (status == 0)
+		reveal(node, range);
 	return status;
 }
 

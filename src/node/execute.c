@@ -50,6 +50,21 @@ static void fail(struct node *node, const struct command *command)
 	must(error, "poisoning pages");
 }
 
+/* For reading; but for what read-ahead wants to see touched. */
+static void show(struct node *node, struct run run)
+{
+	while (run.page_count > 0) {
+		uint32_t shown = ahead_shown(node, run);
+		uint32_t step = shown == 0 ? 1 : shown;
+
+		if (shown > 0)
+			must(node->pager_ops->map(node->pager, run.page, shown, PAGER_READ),
+			     "mapping pages");
+		run.page = page_add(run.page, step);
+		run.page_count -= step;
+	}
+}
+
 static void free_block(struct node *node, const struct command *command)
 {
 	pthread_mutex_lock(&node->heap_lock);
@@ -78,8 +93,7 @@ static void execute(struct node *node, const struct command *command)
 		reads_start(node, command->peer, run, command->kind == CMD_UPDATE);
 		return;
 	case CMD_MAP_READ:
-		must(pager->map(node->pager, run.page, run.page_count, PAGER_READ),
-		     "mapping pages");
+		show(node, run);
 		inline_arrived(node, run, false);
 		return;
 	case CMD_MAP_WRITE:

@@ -216,9 +216,8 @@ void inline_fault(struct node *node, struct page_id page, enum inline_access acc
 	event.fault.run = (struct run){ page, 1 };
 	event.fault.write = is_store(node, page, access);
 	times_reach(node, TIMES_TAKEN, event.fault.run);
-	int error = loop_step(node, &event);
+	int error = loop_fault(node, &event);
 
-	times_reach(node, TIMES_ASKED, event.fault.run);
 	ASSERT(error == 0 || error == -EAGAIN);
 	if (!arrived(arrivals, before))
 		loop_progress(node);

@@ -45,6 +45,18 @@ int loop_step(struct node *node, struct event *event)
 	return error;
 }
 
+int loop_fault(struct node *node, struct event *event)
+{
+	ahead_begin(node, event->fault.run.page);
+	int error = loop_step(node, event);
+
+	ahead_end(node);
+	times_reach(node, TIMES_ASKED, event->fault.run);
+	if (error == 0)
+		ahead_fault(node, event->fault.run.page, event->fault.write);
+	return error;
+}
+
 /* ---- the fabric ---- */
 
 static void take_message(struct node *node, const struct fabric_event *arrived)
@@ -165,9 +177,8 @@ static bool take_faults(struct node *node)
 		event.fault.run = (struct run){ fault->page, 1 };
 		event.fault.write = fault->write;
 		times_reach(node, TIMES_TAKEN, event.fault.run);
-		if (loop_step(node, &event) == -EAGAIN)
+		if (loop_fault(node, &event) == -EAGAIN)
 			break; /* kept for later; its thread waits on */
-		times_reach(node, TIMES_ASKED, event.fault.run);
 		node->fault_next++;
 		any = true;
 	}

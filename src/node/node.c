@@ -269,6 +269,7 @@ static void close_parts(struct node *node)
 	links_close(node);
 	reads_close(node);
 	inline_close(node);
+	ahead_close(node);
 	times_close(node);
 	close_engine(node);
 	if (node->kick_fd >= 0)
@@ -285,6 +286,8 @@ static int open_parts(struct node *node)
 		error = open_engine(node);
 	if (error == 0)
 		error = inline_open(node);
+	if (error == 0)
+		error = ahead_open(node);
 	if (error == 0)
 		error = links_open(node, &mine.contact);
 	if (error != 0)

@@ -13,6 +13,7 @@
  *   reads.c    keys of frames, registration, one-sided reads under way
  *   waiter.c   threads that wait for a call to be over
  *   inline.c   threads that serve their own page faults
+ *   ahead.c    pages that are asked for before a thread comes to them (readahead.c: which)
  *   trap.c     SIGBUS: such a fault, or the program's own affair
  *   region.c   regions: addresses and pages; opening one on all nodes
  *   loss.c     a peer is gone: what to do
@@ -32,6 +33,7 @@
 #include "engine/engine.h"
 #include "engine/slab.h"
 #include "node/exit.h"
+#include "node/readahead.h"
 #include "node/settings.h"
 #include "node/wireup.h"
 #include "port/fabric.h"
@@ -131,6 +133,22 @@ struct arrivals {
 
 #define ARRIVALS_CLASSES 64u
 
+/* What a program has said about the pages of a unit. */
+enum advice {
+	ADVICE_NORMAL = 0,
+	ADVICE_SEQUENTIAL, /* they are read in order */
+	ADVICE_RANDOM,	   /* ... in none */
+};
+
+/* Read-ahead. Under the node's lock. */
+struct ahead {
+	struct readahead streams;
+	uint8_t *advice;    /* enum advice, a byte a unit */
+	uint64_t *withheld; /* a bit a page: it is held, and shown only when it is touched */
+	uint64_t faulted;   /* the page whose fault is being taken; UINT64_MAX: none */
+	bool coming;	    /* it is here, or was asked for before */
+};
+
 struct node_counters {
 	uint64_t messages_sent;
 	uint64_t messages_received;
@@ -193,6 +211,8 @@ struct node {
 	uint32_t read_waiting_tail;
 	unsigned char *landing;
 
+	struct ahead ahead;
+
 	struct node_counters counters;
 	struct times *times;  /* NULL: off; see times.h */
 	_Atomic bool updates; /* there is a region under write-update; read without the lock */
@@ -245,6 +265,9 @@ void loop_kick(struct node *node);
 
 /* One event through the engine, and all that follows from it. With the lock. */
 int loop_step(struct node *node, struct event *event);
+
+/* The same for a thread's fault. */
+int loop_fault(struct node *node, struct event *event);
 
 /* ---- execute.c ---- */
 
@@ -361,6 +384,24 @@ enum inline_access {
  */
 void inline_fault(struct node *node, struct page_id page, enum inline_access access,
 		  const sigset_t *mask);
+
+/* ---- ahead.c: with the lock ---- */
+
+int ahead_open(struct node *node);
+void ahead_close(struct node *node);
+
+/* Around the engine's step with a fault: ahead_fault() when the engine has taken it. */
+void ahead_begin(struct node *node, struct page_id page);
+void ahead_end(struct node *node);
+void ahead_fault(struct node *node, struct page_id page, bool write);
+
+/* How many pages of the run, from its first on, are to be shown now. 0: the first is not. */
+uint32_t ahead_shown(struct node *node, struct run run);
+
+/* Shows what was withheld of the run. */
+void ahead_reveal(struct node *node, struct run run);
+
+void ahead_advise(struct node *node, struct run run, enum advice advice);
 
 /* ---- region.c ---- */
 

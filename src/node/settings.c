@@ -170,6 +170,15 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.maximum = 65536,
 		.help = "page requests that a node may have outstanding",
 	},
+	[SETTING_READ_AHEAD] = {
+		.name = "read-ahead",
+		.environment = "PERGOLA_READ_AHEAD",
+		.kind = SETTING_INTEGER,
+		.default_text = "0",
+		.minimum = 0,
+		.maximum = 1024,
+		.help = "most pages asked for at a time ahead of a thread that reads; 0: off",
+	},
 	[SETTING_SYNC_OBJECTS] = {
 		.name = "sync-objects",
 		.environment = "PERGOLA_SYNC_OBJECTS",

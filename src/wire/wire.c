@@ -22,6 +22,7 @@ static size_t body_bytes(const struct message *message)
 	case MSG_SEEK:
 		return sizeof(message->request);
 	case MSG_REFUSE:
+	case MSG_NOT_NOW:
 	case MSG_CONFIRM:
 	case MSG_FETCH_FAILED:
 	case MSG_INVALIDATE:
@@ -248,6 +249,7 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 		return absent_valid(&message->absent, limits);
 	case MSG_TOLD:
 		return told_valid(&message->told, limits);
+	case MSG_NOT_NOW:
 	case MSG_CONFIRM:
 	case MSG_INVALIDATED:
 	case MSG_DOWNGRADE:
@@ -327,6 +329,7 @@ const char *message_name(enum message_kind kind)
 		[MSG_READ_GRANT] = "READ_GRANT",
 		[MSG_WRITE_GRANT] = "WRITE_GRANT",
 		[MSG_REFUSE] = "REFUSE",
+		[MSG_NOT_NOW] = "NOT_NOW",
 		[MSG_CONFIRM] = "CONFIRM",
 		[MSG_FETCH_FAILED] = "FETCH_FAILED",
 		[MSG_INVALIDATE] = "INVALIDATE",

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 /* Changes with any change to this file that an older node would misread. */
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 3u
 
 #define MESSAGE_MAX 256u
 
@@ -51,6 +51,7 @@ enum message_kind {
 	MSG_READ_GRANT,	      /* manager to requester: grant */
 	MSG_WRITE_GRANT,      /* manager to requester: grant */
 	MSG_REFUSE,	      /* manager to requester: run, node = the lost one */
+	MSG_NOT_NOW,	      /* manager to requester: run: the answer to a guess */
 	MSG_CONFIRM,	      /* requester to manager: run: mapped */
 	MSG_FETCH_FAILED,     /* requester to manager: run, node = the owner not reached */
 	MSG_INVALIDATE,	      /* manager to holder: run, node = the writer, if the manager moves */
@@ -111,7 +112,8 @@ struct message_request {
 #define REQUEST_ROUND 1u   /* asked of all: who is not the manager says so */
 #define REQUEST_TRAIL 2u   /* goes from each manager to the next, by what each knows for certain */
 #define REQUEST_RECOVER 4u /* the manager may be lost */
-#define REQUEST_FLAGS 7u
+#define REQUEST_GUESS 8u   /* nobody waits: only if it takes the page from no writer */
+#define REQUEST_FLAGS 15u
 
 /* Requests that wait for a page. */
 struct message_queue {

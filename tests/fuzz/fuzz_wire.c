@@ -65,6 +65,12 @@ static void check_moving(const struct message *message, const struct wire_limits
 	ASSERT(false);
 }
 
+static void check_run(const struct message_run *run, const struct wire_limits *limits)
+{
+	check_range(run->page, run->page_count, RUN_MAX, limits->page_limit);
+	ASSERT(run->node < limits->node_count);
+}
+
 static void check_heap(const struct message *message, const struct wire_limits *limits)
 {
 	uint64_t units = limits->page_limit / UNIT_PAGES;
@@ -103,6 +109,7 @@ static void check_body(const struct message *message, const struct wire_limits *
 		check_moving(message, limits);
 		return;
 	case MSG_REFUSE:
+	case MSG_NOT_NOW:
 	case MSG_CONFIRM:
 	case MSG_FETCH_FAILED:
 	case MSG_INVALIDATE:
@@ -114,9 +121,7 @@ static void check_body(const struct message *message, const struct wire_limits *
 	case MSG_PUBLISHED:
 	case MSG_KEY_REQUEST:
 	case MSG_LOST:
-		check_range(message->run.page, message->run.page_count, RUN_MAX,
-			    limits->page_limit);
-		ASSERT(message->run.node < limits->node_count);
+		check_run(&message->run, limits);
 		return;
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:

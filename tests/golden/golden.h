@@ -59,7 +59,8 @@ void play_show(struct play *play, bool shown);
  * Reads and the pager's work end oldest first, messages of one channel too.
  */
 const char *play_fault(struct play *play, unsigned int node, uint64_t page, bool write);
-const char *play_prefetch(struct play *play, unsigned int node, struct run run, bool write);
+const char *play_prefetch(struct play *play, unsigned int node, struct run run, bool write,
+			  bool guess);
 const char *play_deliver(struct play *play, unsigned int from, unsigned int to);
 /*
  * While delayed, messages of that channel come only by play_deliver(); of one node, its reads and

@@ -187,9 +187,13 @@ const char *play_fault(struct play *play, unsigned int node, uint64_t page, bool
 	return step(play, node, &event);
 }
 
-const char *play_prefetch(struct play *play, unsigned int node, struct run run, bool write)
+const char *play_prefetch(struct play *play, unsigned int node, struct run run, bool write,
+			  bool guess)
 {
-	struct event event = { .kind = EV_PREFETCH, .fault = { .run = run, .write = write } };
+	struct event event = {
+		.kind = EV_PREFETCH,
+		.fault = { .run = run, .write = write, .guess = guess },
+	};
 
 	return step(play, node, &event);
 }

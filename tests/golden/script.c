@@ -113,14 +113,17 @@ static const char *prefetch(struct play *play, const char *rest)
 	uint64_t page;
 	unsigned int count;
 	char use[16];
-	bool write;
+	bool write = false;
 
-	if (sscanf(rest, "n%u p%" SCNu64 "+%u %15s", &node, &page, &count, use) != 4 ||
-	    !use_parse(use, &write))
+	if (sscanf(rest, "n%u p%" SCNu64 "+%u %15s", &node, &page, &count, use) != 4)
+		return not_understood;
+	bool guess = strcmp(use, "guessing") == 0;
+
+	if (!guess && !use_parse(use, &write))
 		return not_understood;
 	if (no_page(page, count) != NULL)
 		return no_page(page, count);
-	return play_prefetch(play, node, (struct run){ page_id(page), count }, write);
+	return play_prefetch(play, node, (struct run){ page_id(page), count }, write, guess);
 }
 
 static const char *pinning(struct play *play, const char *rest, bool unpin)

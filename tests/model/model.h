@@ -46,6 +46,7 @@ enum op_kind {
 	OP_STORE,
 	OP_PREFETCH, /* for reading; of page, or of all pages */
 	OP_PREFETCH_WRITE,
+	OP_GUESS,   /* the same, if it takes nothing from anybody */
 	OP_ACQUIRE, /* of the lock, for writing */
 	OP_ACQUIRE_READ,
 	OP_TRY,

@@ -436,6 +436,7 @@ static void prefetch(struct step *step, struct thread *thread)
 	event.fault.run = op->page == MODEL_PAGES ? run_of(step, 0, step->model->plan.page_count)
 						  : run_of(step, op->page, 1);
 	event.fault.write = op->kind == OP_PREFETCH_WRITE;
+	event.fault.guess = op->kind == OP_GUESS;
 	op_over(thread);
 	engine(step, &event);
 }
@@ -457,6 +458,7 @@ static enum sync_op sync_op(enum op_kind kind)
 	case OP_STORE:
 	case OP_PREFETCH:
 	case OP_PREFETCH_WRITE:
+	case OP_GUESS:
 		break;
 	}
 	return SYNC_OP_END;
@@ -504,6 +506,7 @@ static void thread_step(struct step *step)
 		return;
 	case OP_PREFETCH:
 	case OP_PREFETCH_WRITE:
+	case OP_GUESS:
 		prefetch(step, thread);
 		return;
 	case OP_ACQUIRE:

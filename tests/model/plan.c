@@ -5,6 +5,7 @@
  *
  *   r0 w0    load, store page 0            a  acquire the lock     b  arrive at the barrier
  *   p0 q0    prefetch it, for writing      s  ... for reading      ?  any of world.any
+ *   g0 g*    guess it, or all pages
  *   p* q*    prefetch all pages            t  try the lock         z  release it
  */
 #include "model.h"
@@ -31,6 +32,27 @@ const struct world worlds[] = {
 		.scripts = { "??" },
 		.any = "r0w0r1w1p*q*",
 		.moving_limit = 300000,
+	},
+	{
+		.name = "pair-guess",
+		.why = "any 2 accesses or guesses of both pages at once",
+		.node_count = 2,
+		.thread_count = 1,
+		.page_count = 2,
+		.first_page = UNIT_PAGES - 1,
+		.scripts = { "??" },
+		.any = "r0w0r1w1g*",
+		.moving_limit = 100000,
+	},
+	{
+		.name = "trio-guess",
+		.why = "3 nodes, 1 page: any 2 accesses or guesses",
+		.node_count = 3,
+		.thread_count = 1,
+		.page_count = 1,
+		.scripts = { "??" },
+		.any = "r0w0g0",
+		.moving_limit = 100000,
 	},
 	{
 		.name = "pair-hold",
@@ -246,11 +268,11 @@ const char *plan_manager_name(enum manager_kind manager)
 
 static enum op_kind op_kind(char letter)
 {
-	static const char letters[] = "rwpqastzb";
-	static const enum op_kind kinds[] = {
-		OP_LOAD,	 OP_STORE, OP_PREFETCH, OP_PREFETCH_WRITE, OP_ACQUIRE,
-		OP_ACQUIRE_READ, OP_TRY,   OP_RELEASE,	OP_ARRIVE
-	};
+	static const char letters[] = "rwpqgastzb";
+	static const enum op_kind kinds[] = { OP_LOAD,		 OP_STORE, OP_PREFETCH,
+					      OP_PREFETCH_WRITE, OP_GUESS, OP_ACQUIRE,
+					      OP_ACQUIRE_READ,	 OP_TRY,   OP_RELEASE,
+					      OP_ARRIVE };
 	const char *found = strchr(letters, letter);
 
 	ASSERT(letter != '\0' && found != NULL);
@@ -262,7 +284,7 @@ static uint8_t take_op(struct plan *plan, const char **text)
 {
 	struct op op = { .kind = op_kind(*(*text)++) };
 
-	if (op.kind <= OP_PREFETCH_WRITE) {
+	if (op.kind <= OP_GUESS) {
 		op.page = **text == '*' ? MODEL_PAGES : (uint8_t)(**text - '0');
 		ASSERT(op.page == MODEL_PAGES || op.page < plan->page_count);
 		(*text)++;

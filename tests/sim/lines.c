@@ -31,9 +31,10 @@ static void print_request(FILE *out, const struct message_request *request)
 		fprintf(out, " tag %u", request->tag);
 	if (request->hops != 0)
 		fprintf(out, " hops %u", request->hops);
-	fprintf(out, "%s%s%s", request->flags & REQUEST_ROUND ? " round" : "",
+	fprintf(out, "%s%s%s%s", request->flags & REQUEST_ROUND ? " round" : "",
 		request->flags & REQUEST_TRAIL ? " trail" : "",
-		request->flags & REQUEST_RECOVER ? " recover" : "");
+		request->flags & REQUEST_RECOVER ? " recover" : "",
+		request->flags & REQUEST_GUESS ? " guess" : "");
 }
 
 static void print_known(FILE *out, const struct message_known *known)
@@ -137,7 +138,10 @@ void line_event(FILE *out, struct node_id id, const struct event *event)
 	switch (event->kind) {
 	case EV_FAULT:
 	case EV_PREFETCH:
-		fprintf(out, "%s ", event->fault.write ? "store" : "load");
+		fprintf(out, "%s ",
+			event->fault.write   ? "store"
+			: event->fault.guess ? "guess"
+					     : "load");
 		print_run(out, event->kind == EV_FAULT ? "fault" : "prefetch", &event->fault.run);
 		return;
 	case EV_MESSAGE:

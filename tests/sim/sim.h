@@ -255,6 +255,7 @@ struct world {
 	struct page_id hot[SIM_HOT_MAX];
 	unsigned int hot_count;
 	struct run window; /* adjacent pages that prefetches ask for */
+	bool guesses;	   /* ... for reading only if it costs others nothing */
 	bool updates;	   /* some units are under write-update */
 	bool update_units[SIM_UNITS];
 	struct page_id guarded;	  /* under write-update, and touched with OBJECT_LOCK only */

@@ -96,6 +96,7 @@ static void prefetch(struct world *world, struct node_id id)
 	event.fault.run.page = page_add(world->window.page, first);
 	event.fault.run.page_count = 1 + below(world, room < UNIT_PAGES ? room : UNIT_PAGES);
 	event.fault.write = chance(world, world->percent_store);
+	event.fault.guess = !event.fault.write && world->guesses;
 	node_step(world, id, &event);
 }
 
