@@ -36,7 +36,7 @@
 static const char *const fabric_choices[] = { "auto", "shm", "verbs", NULL };
 static const char *const manager_choices[] = { "fixed", "central", "broadcast", "dynamic", NULL };
 static const char *const placement_choices[] = { "cyclic", "first-touch", "local", NULL };
-static const char *const delivery_choices[] = { "thread", "inline", NULL };
+static const char *const delivery_choices[] = { "inline", "thread", NULL };
 static const char *const on_loss_choices[] = { "abort", "error", NULL };
 static const char *const log_choices[] = { "error", "warning", "info", "debug", NULL };
 
@@ -138,9 +138,9 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.name = "delivery",
 		.environment = "PERGOLA_DELIVERY",
 		.kind = SETTING_CHOICE,
-		.default_text = "thread",
+		.default_text = "inline",
 		.choices = delivery_choices,
-		.help = "who serves a page fault: the progress thread, or the faulting thread",
+		.help = "who serves a page fault: the faulting thread, or the progress thread",
 	},
 	[SETTING_PIN_TIMEOUT] = {
 		.name = "pin-timeout",

@@ -93,8 +93,8 @@ enum placement_choice {
 };
 
 enum delivery_choice {
-	DELIVERY_CHOICE_THREAD = 0,
-	DELIVERY_CHOICE_INLINE,
+	DELIVERY_CHOICE_INLINE = 0,
+	DELIVERY_CHOICE_THREAD,
 };
 
 enum on_loss_choice {

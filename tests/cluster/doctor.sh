@@ -34,15 +34,15 @@ want_fail settings 'PERGOLA_HOLD: setting hold: "long" is not a time'
 status=$?
 want_fail "open files" "hard limit 100, for 1000 ranks"
 
-PERGOLA_DELIVERY=inline doctor
-grep -q '^ok    delivery of page faults: inline' "$out" || fail "delivery: $(cat "$out")"
+PERGOLA_DELIVERY=thread doctor
+grep -q '^ok    delivery of page faults: thread' "$out" || fail "delivery: $(cat "$out")"
 if [[ $status == 0 ]]; then
 	grep -qE '^ok    trial job of 2 ranks: works' "$out" ||
-		fail "no trial inline: $(cat "$out")"
+		fail "no trial by thread: $(cat "$out")"
 fi
 
 doctor
-grep -q '^ok    delivery of page faults: thread' "$out" || fail "delivery: $(cat "$out")"
+grep -q '^ok    delivery of page faults: inline' "$out" || fail "delivery: $(cat "$out")"
 [[ $(grep -cE '^(ok|warn|FAIL)  +[^:]+: ' "$out") -ge 15 ]] || fail "too few lines: $(cat "$out")"
 if [[ $status == 0 ]]; then
 	grep -qE '^ok    trial job of 2 ranks: works; .* takes [0-9.]+ us$' "$out" ||
