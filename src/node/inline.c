@@ -28,6 +28,9 @@
 /* The lock is held for microseconds: to sleep for it would cost more than all of the fault. */
 #define LOCK_TRIES 2000u
 
+/* The clock is read, and timers are looked after, at every so many looks only. */
+#define CLOCK_LOOKS 16u
+
 /* From here on a polling thread also gives way to others that could run on its core. */
 #define YIELD_AFTER_NS 20000u
 
@@ -136,6 +139,17 @@ static void learn(struct node *node, uint64_t waited_ns)
 			      memory_order_relaxed);
 }
 
+static void look(struct node *node, bool timers)
+{
+	if (pthread_mutex_trylock(&node->lock) != 0)
+		return;
+	if (timers)
+		loop_progress(node);
+	else
+		loop_look(node);
+	pthread_mutex_unlock(&node->lock);
+}
+
 /* Makes progress as long as its patience lasts. */
 static void poll_for_arrival(struct node *node, struct arrivals *arrivals, uint32_t before)
 {
@@ -143,16 +157,18 @@ static void poll_for_arrival(struct node *node, struct arrivals *arrivals, uint3
 	uint64_t limit_ns = patience_ns(node);
 	uint64_t waited_ns = 0;
 
-	while (!arrived(arrivals, before) && waited_ns < limit_ns) {
-		if (pthread_mutex_trylock(&node->lock) == 0) {
-			loop_progress(node);
-			pthread_mutex_unlock(&node->lock);
-		}
+	atomic_fetch_add_explicit(&node->pollers, 1, memory_order_relaxed);
+	for (unsigned int looks = 1; !arrived(arrivals, before) && waited_ns < limit_ns; looks++) {
+		bool timers = looks % CLOCK_LOOKS == 0;
+
+		look(node, timers);
 		relax();
-		waited_ns = clock_now_ns() - start_ns;
-		if (waited_ns > YIELD_AFTER_NS)
+		if (timers)
+			waited_ns = clock_now_ns() - start_ns;
+		if (timers && waited_ns > YIELD_AFTER_NS)
 			sched_yield();
 	}
+	atomic_fetch_sub_explicit(&node->pollers, 1, memory_order_relaxed);
 }
 
 /* The program's signals reach the thread while it sleeps, and not while it works. */
@@ -164,7 +180,8 @@ static void sleep_until_arrival(struct node *node, struct arrivals *arrivals, ui
 	atomic_fetch_add(&node->arrival_sleepers, 1);
 	atomic_fetch_add(&arrivals->sleepers, 1);
 	lock_soon(node);
-	leave(node);
+	loop_quiet(node);
+	pthread_mutex_unlock(&node->lock);
 	pthread_sigmask(SIG_SETMASK, mask, &all);
 	while (atomic_load(&arrivals->count) == before)
 		syscall(SYS_futex, &arrivals->count, FUTEX_WAIT_PRIVATE, before, NULL, NULL, 0);

@@ -8,6 +8,12 @@
  * Sleeping without losing a wake-up: the progress thread sleeps only after the fabric was armed and
  * had nothing. Another thread's poll disarms it; that thread arms it again in loop_settle() before
  * it leaves, as long as the progress thread sleeps.
+ *
+ * Where other threads poll again and again, to arm each time would make every message in between
+ * cost its sender a system call, and this node a thread that wakes only to find the work done. Then
+ * the progress thread dozes: it sleeps for DOZE_NS at most, with nothing armed, and looks whether
+ * they still come. So a message waits for the next thread that polls, or for as long as that.
+ * Before a thread sleeps in a call it ends the doze (loop_quiet()).
  */
 #include "base/assert.h"
 #include "node/times.h"
@@ -16,9 +22,17 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define EVENTS_MAX 32
+
+/* A page stays at its holder for about as long anyway, and to wake up costs a tenth of it. */
+#define DOZE_NS 50000u
+/* While it slept, or dozed: fewer are worth waking for each message. */
+#define DOZE_VISITS 3u
+/* Of the progress thread: by so much a doze may be longer. */
+#define SLACK_NS 5000ul
 
 static int step_once(struct node *node, struct event *event)
 {
@@ -147,6 +161,14 @@ static bool take_timer(struct node *node)
 	return true;
 }
 
+bool loop_look(struct node *node)
+{
+	bool any = take_fabrics(node);
+
+	reads_retry(node);
+	return any;
+}
+
 bool loop_progress(struct node *node)
 {
 	bool fabric = take_fabrics(node);
@@ -199,15 +221,24 @@ void loop_kick(struct node *node)
 
 void loop_settle(struct node *node)
 {
+	node->visits++;
 	if (!node->asleep)
 		return;
-	while (!node->armed) {
+	while (!node->armed && !node->dozing) {
 		if (links_arm(node) == 0)
 			node->armed = true;
 		else
 			loop_progress(node);
 	}
 	if (engine_timer_ns(node->engine) < node->sleep_until_ns)
+		loop_kick(node);
+}
+
+void loop_quiet(struct node *node)
+{
+	loop_settle(node);
+	node->visits_seen = node->visits;
+	if (node->asleep && node->dozing)
 		loop_kick(node);
 }
 
@@ -225,11 +256,26 @@ static void sleep_until(struct node *node, uint64_t due_ns)
 	for (unsigned int i = 0; i < node->link_count; i++) {
 		const struct link *link = &node->links[i];
 
-		fds[2 + i] = (struct pollfd){ .fd = link->ops->fd(link->fabric), .events = POLLIN };
+		/* Not armed it may be readable for what is over. */
+		fds[2 + i].fd = node->dozing ? -1 : link->ops->fd(link->fabric);
+		fds[2 + i].events = POLLIN;
 	}
 	timeout.tv_sec = (time_t)(left_ns / UINT64_C(1000000000));
 	timeout.tv_nsec = (long)(left_ns % UINT64_C(1000000000));
 	ppoll(fds, 2 + node->link_count, due_ns == UINT64_MAX ? NULL : &timeout, NULL);
+}
+
+static bool others_poll(const struct node *node)
+{
+	return atomic_load_explicit(&node->pollers, memory_order_relaxed) > 0;
+}
+
+static uint64_t wake_ns(const struct node *node)
+{
+	uint64_t timer_ns = engine_timer_ns(node->engine);
+	uint64_t doze_ns = node->dozing ? clock_now_ns() + DOZE_NS : UINT64_MAX;
+
+	return timer_ns < doze_ns ? timer_ns : doze_ns;
 }
 
 /* With the lock, which is given up while asleep. */
@@ -240,14 +286,18 @@ static void go_to_sleep(struct node *node)
 	if (node->fault_next < node->fault_count)
 		return;
 	node->asleep = true;
-	node->sleep_until_ns = engine_timer_ns(node->engine);
-	if (links_arm(node) == 0) {
-		node->armed = true;
+	node->dozing = node->wait_spin_ns > 0 &&
+		       (node->visits - node->visits_seen >= DOZE_VISITS || others_poll(node));
+	node->visits_seen = node->visits;
+	node->sleep_until_ns = wake_ns(node);
+	if (node->dozing || links_arm(node) == 0) {
+		node->armed = !node->dozing;
 		pthread_mutex_unlock(&node->lock);
 		sleep_until(node, node->sleep_until_ns);
 		pthread_mutex_lock(&node->lock);
 	}
 	node->asleep = false;
+	node->dozing = false;
 	if (node->kicked) {
 		node->kicked = false;
 		ASSERT(read(node->kick_fd, &drained, sizeof(drained)) == sizeof(drained));
@@ -264,6 +314,8 @@ static uint64_t patience_ns(const struct node *node)
 								   memory_order_relaxed) > 0
 					    : engine_threads_waiting(node->engine);
 
+	if (others_poll(node))
+		return 0; /* it would only be in their way */
 	if (node->loop_spin_ns > 0)
 		return node->loop_spin_ns;
 	return sleeps ? node->wait_spin_ns : 0;
@@ -274,6 +326,7 @@ void *loop_main(void *argument)
 	struct node *node = argument;
 	uint64_t idle_since_ns = clock_now_ns();
 
+	prctl(PR_SET_TIMERSLACK, SLACK_NS);
 	pthread_mutex_lock(&node->lock);
 	while (!node->stop) {
 		bool faults = take_faults(node);

@@ -170,6 +170,8 @@ struct node {
 	struct region regions[REGIONS_MAX];
 	_Atomic uint32_t region_count;
 
+	_Atomic uint32_t pollers; /* threads in calls and faults that poll while they wait */
+
 	/* Of inline delivery. `count` moves under `lock`; all are read without it. */
 	_Atomic uint32_t arrival_sleepers; /* in all classes */
 	_Atomic uint64_t arrival_wait_ns;  /* how long a page is waited for, of late */
@@ -225,9 +227,12 @@ struct node {
 
 	pthread_t thread;
 	int kick_fd;
-	bool asleep; /* the progress thread sleeps, or is about to ... */
-	bool kicked; /* ... and has been woken */
-	bool armed;  /* the fabric will make its descriptor readable */
+	bool asleep;	 /* the progress thread sleeps, or is about to ... */
+	bool kicked;	 /* ... and has been woken */
+	bool armed;	 /* the fabric will make its descriptor readable */
+	bool dozing;	 /* asleep for a short time, and not armed */
+	uint32_t visits; /* of other threads, which have polled or stepped; it may wrap */
+	uint32_t visits_seen;
 	bool stop;
 	uint64_t sleep_until_ns;
 
@@ -256,9 +261,15 @@ void *loop_main(void *node);
 /* Polls the fabric and runs timers. With the lock. True when anything happened. */
 bool loop_progress(struct node *node);
 
+/* As loop_progress(), without the timers. */
+bool loop_look(struct node *node);
+
 /* Before a thread other than the progress thread gives up the lock after it has polled or stepped.
  */
 void loop_settle(struct node *node);
+
+/* As loop_settle(), before the thread sleeps until the progress thread wakes it. */
+void loop_quiet(struct node *node);
 
 /* Wakes the progress thread. With the lock. */
 void loop_kick(struct node *node);

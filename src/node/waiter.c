@@ -17,6 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The clock is read, and timers are looked after, at every so many looks only. */
+#define CLOCK_LOOKS 32u
+
+/* From here on a polling thread also gives way to others that could run on its core. */
+#define YIELD_AFTER_NS 20000u
+
 enum waiter_state {
 	WAITER_WAITING = 0,
 	WAITER_DONE,
@@ -56,19 +62,62 @@ static bool is_done(struct waiter *waiter)
 	return atomic_load_explicit(&waiter->state, memory_order_acquire) == WAITER_DONE;
 }
 
+/* One look, if nobody else makes progress now. True: the waiter was completed, and all is settled.
+ */
+static bool look(struct node *node, struct waiter *waiter, bool timers)
+{
+	if (pthread_mutex_trylock(&node->lock) != 0)
+		return false;
+	if (timers)
+		loop_progress(node);
+	else
+		loop_look(node);
+	bool done = is_done(waiter);
+
+	if (done)
+		loop_settle(node);
+	pthread_mutex_unlock(&node->lock);
+	return done;
+}
+
+/* True: the waiter was completed, and all is settled. */
+static bool poll_for(struct node *node, struct waiter *waiter)
+{
+	uint64_t start_ns = 0;
+
+	for (unsigned int looks = 1; !is_done(waiter); looks++) {
+		bool timers = looks % CLOCK_LOOKS == 0;
+
+		if (look(node, waiter, timers))
+			return true;
+		relax();
+		if (!timers)
+			continue;
+		uint64_t now_ns = clock_now_ns();
+
+		if (start_ns == 0)
+			start_ns = now_ns;
+		if (now_ns - start_ns > node->wait_spin_ns)
+			return false;
+		if (now_ns - start_ns > YIELD_AFTER_NS)
+			sched_yield();
+	}
+	return false;
+}
+
 static void spin(struct node *node, struct waiter *waiter)
 {
-	uint64_t end_ns = clock_now_ns() + node->wait_spin_ns;
+	atomic_fetch_add_explicit(&node->pollers, 1, memory_order_relaxed);
+	bool settled = poll_for(node, waiter);
 
-	while (!is_done(waiter) && clock_now_ns() < end_ns) {
-		if (pthread_mutex_trylock(&node->lock) == 0) {
-			loop_progress(node);
-			pthread_mutex_unlock(&node->lock);
-		}
-		relax();
-	}
+	atomic_fetch_sub_explicit(&node->pollers, 1, memory_order_relaxed);
+	if (settled)
+		return;
 	pthread_mutex_lock(&node->lock);
-	loop_settle(node);
+	if (is_done(waiter))
+		loop_settle(node);
+	else
+		loop_quiet(node);
 	pthread_mutex_unlock(&node->lock);
 }
 
