@@ -19,14 +19,21 @@ static void must(int error)
 	exit(1);
 }
 
-static struct measure *open_measure(void)
+static struct settings read_settings(void)
 {
-	const struct measure_card card = { .host = "here" };
 	struct settings settings;
-	struct measure *measure = NULL;
 
 	settings_init_defaults(&settings);
 	must(settings_read_environment(&settings));
+	return settings;
+}
+
+static struct measure *open_measure(void)
+{
+	const struct measure_card card = { .host = "here" };
+	const struct settings settings = read_settings();
+	struct measure *measure = NULL;
+
 	must(measure_open(&settings, &card, &measure));
 	if (measure_size(measure) != 2) {
 		fprintf(stderr, "benchmark: needs 2 processes: pergola run -n 2\n");
@@ -62,4 +69,18 @@ unsigned int fabric_floor_measure(struct fabric_floor *floor, unsigned int count
 	bounce(measure, MEASURE_SLEEP, unused, 1); /* rank 1 stays until rank 0 has read */
 	measure_close(measure);
 	return rank;
+}
+
+bool fabric_round_trips(uint64_t *times_ns, unsigned int count)
+{
+	const struct settings settings = read_settings();
+
+	if (settings_u64(&settings, SETTING_SIZE) != 2)
+		return false;
+	struct measure *measure = open_measure();
+	unsigned int rank = measure_rank(measure);
+
+	bounce(measure, MEASURE_SPIN, times_ns, count);
+	measure_close(measure);
+	return rank == 0;
 }

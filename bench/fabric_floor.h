@@ -6,6 +6,7 @@
 #ifndef PERGOLA_BENCH_FABRIC_FLOOR_H
 #define PERGOLA_BENCH_FABRIC_FLOOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -22,6 +23,12 @@ struct fabric_floor {
 
 /* Joins the other rank, measures, leaves. Returns this rank, or ends the process. */
 unsigned int fabric_floor_measure(struct fabric_floor *floor, unsigned int count);
+
+/*
+ * The spinning round trip alone, `count` times, for a program that joins the job only afterwards.
+ * True on rank 0 of a job of two: it has filled them; elsewhere false.
+ */
+bool fabric_round_trips(uint64_t *times_ns, unsigned int count);
 
 #ifdef __cplusplus
 }

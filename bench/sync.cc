@@ -7,8 +7,13 @@
  * kept_here, kept_there: the node that keeps the object's state is node 0, which measures, or
  * another; what several nodes use is kept by another, unless the manager is central. handed_over:
  * node 1 has had the lock before. all_nodes: every node takes it again and again, and the times are
- * node 0's.
+ * node 0's. passed_on: both nodes want the lock again as soon as they have left it, and stay inside
+ * for 2 us: from one's release until the other has it. again: it is taken and left by the node that
+ * had it last, many times by one look at the clock.
+ *
+ * With two nodes "floors" are spinning round trips of the fabric, measured before the job starts.
  */
+#include "fabric_floor.h"
 #include "tally.h"
 
 #include <benchmark/benchmark.h>
@@ -36,6 +41,8 @@ struct Objects {
 
 Objects *objects;
 std::vector<uint64_t> times_ns; /* of this node's latest task */
+std::vector<uint64_t> rounds_ns;
+double round_us; /* median of those; 0: not measured */
 
 template <typename Function> void timed(uint64_t count, Function function)
 {
@@ -56,6 +63,27 @@ void lock_all(uint64_t)
 		bench::must(dsm_lock(objects->lock));
 		bench::must(dsm_unlock(objects->lock));
 	});
+}
+
+/* Both want the lock all the time; from a release until the lock is had again it is passed on
+ * twice, and the other node is inside. */
+void lock_pass(uint64_t)
+{
+	constexpr uint64_t inside_ns = 2000;
+	uint64_t left_ns = 0;
+
+	times_ns.clear();
+	for (uint64_t i = 0; i < calls; i++) {
+		bench::must(dsm_lock(objects->lock));
+		uint64_t got_ns = bench::now_ns();
+
+		if (left_ns != 0 && got_ns - left_ns > inside_ns)
+			times_ns.push_back((got_ns - left_ns - inside_ns) / 2);
+		while (bench::now_ns() - got_ns < inside_ns)
+			;
+		left_ns = bench::now_ns();
+		bench::must(dsm_unlock(objects->lock));
+	}
 }
 
 /* By the node named alone. */
@@ -108,6 +136,7 @@ void object_barriers(uint64_t)
 
 int task_lock_all;
 int task_lock_once;
+int task_lock_pass;
 int task_read_all;
 int task_semaphores;
 int task_barriers;
@@ -132,7 +161,41 @@ void together(benchmark::State &state, int task)
 		}
 		state.SetIterationTime(static_cast<double>(total) / 1e9);
 	}
+	tally.publish(state, round_us);
+}
+
+void round_trips(benchmark::State &state)
+{
+	bench::Tally tally;
+
+	for (uint64_t time : rounds_ns)
+		tally.add_ns(time);
+	for (auto _ : state)
+		state.SetIterationTime(1e-6);
 	tally.publish(state);
+}
+
+/* A lock that stays: acquire and release, by the hundred, since the clock costs as much. */
+void lock_again(benchmark::State &state)
+{
+	constexpr uint64_t pairs = 100;
+	std::vector<double> samples;
+
+	bench::run_task(task_lock_once, 1);
+	bench::run_task(task_lock_once, 0);
+	for (auto _ : state) {
+		uint64_t start = bench::now_ns();
+
+		for (uint64_t i = 0; i < pairs; i++) {
+			bench::must(dsm_lock(objects->lock));
+			bench::must(dsm_unlock(objects->lock));
+		}
+		uint64_t taken = bench::now_ns() - start;
+
+		samples.push_back(static_cast<double>(taken) / pairs / 1e3);
+		state.SetIterationTime(static_cast<double>(taken) / 1e9);
+	}
+	bench::publish_times(state, samples, "us");
 }
 
 /* Node 1 has the lock, gives it back, and then node 0 is timed. */
@@ -264,6 +327,11 @@ void register_all()
 		register_alone(true, "kept_there");
 	bench::benchmark_of("lock/handed_over", bench::amount(1000, 10), handed_over);
 	register_together("lock/all_nodes", task_lock_all);
+	bench::benchmark_of("lock/again", bench::amount(1000, 10), lock_again);
+	if (dsm_node_count() == 2)
+		register_together("lock/passed_on", task_lock_pass);
+	if (!rounds_ns.empty())
+		bench::benchmark_of("round_trip/spin/64", 1, round_trips);
 	register_together("rwlock/read_all_nodes", task_read_all);
 	register_together("semaphore/there_and_back", task_semaphores);
 }
@@ -290,13 +358,27 @@ void init_objects()
 	}
 }
 
+/* The floor, before there is a job. */
+void measure_rounds()
+{
+	std::vector<uint64_t> times(bench::amount(20000, 100));
+
+	if (!fabric_round_trips(times.data(), static_cast<unsigned int>(times.size())))
+		return;
+	rounds_ns = times;
+	std::vector<double> samples(times.begin(), times.end());
+	round_us = bench::quantile(samples, 0.5) / 1e3;
+}
+
 } // namespace
 
 int main(int argc, char **argv)
 {
 	benchmark::Initialize(&argc, argv);
+	measure_rounds();
 	task_lock_all = bench::offer(lock_all);
 	task_lock_once = bench::offer(lock_once);
+	task_lock_pass = bench::offer(lock_pass);
 	task_read_all = bench::offer(read_all);
 	task_semaphores = bench::offer(semaphores);
 	task_barriers = bench::offer(barriers);
