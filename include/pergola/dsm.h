@@ -19,7 +19,7 @@
  *     with the same arguments; it returns when all have.
  *   - When a node is lost, the process ends with a message that names it, unless the option
  *     "on-loss" is "error": then blocked and later calls that need it return -EHOSTDOWN
- *     (-EOWNERDEAD for a lock it held), and a load or store that needs it raises SIGBUS.
+ *     (-EOWNERDEAD for a lock it had), and a load or store that needs it raises SIGBUS.
  */
 #ifndef PERGOLA_DSM_H
 #define PERGOLA_DSM_H
@@ -200,7 +200,9 @@ int dsm_unpin(const void *addr, size_t size, int mode);
 /*
  * A mutual-exclusion lock, used as a pthread mutex is: not recursive, unlocked by the thread that
  * locked it. -EDEADLK: this thread holds it already. -EPERM: unlocked by another. -EBUSY: trylock,
- * and it is held. -EOWNERDEAD: the node that held it is lost. First come, first served.
+ * and it is held. -EOWNERDEAD: the node that held it, or held it last, is lost. First come, first
+ * served. The node that held it last has it at hand: as long as no other node asks for it, its
+ * threads lock and unlock it without a message.
  */
 int dsm_lock_init(void *addr);
 int dsm_lock(void *addr);

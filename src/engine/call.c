@@ -44,10 +44,12 @@ int call_finish(struct engine *engine, struct node_id from, uint32_t slot, int s
 
 	if (call.unit_count != 0 && status == 0)
 		error = heap_granted(engine, &call, value);
+	if (call.lock && status == 0)
+		error = sync_granted(engine, &call, value);
 	if (error != 0)
 		return error;
 	call_cancel(engine, slot);
-	emit_complete(engine, call.token, status, value);
+	emit_complete(engine, call.token, status, call.lock ? 0 : value);
 	return 0;
 }
 

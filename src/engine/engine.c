@@ -274,6 +274,8 @@ static int take_message(struct engine *engine, struct node_id from, const struct
 		return home_reply(engine, from, &message->home_reply);
 	case MSG_SYNC_REQUEST:
 		return sync_request(engine, from, &message->sync_request);
+	case MSG_SYNC_RECALL:
+		return sync_recalled(engine, from, message->sync_recall.name);
 	case MSG_HEAP_REQUEST:
 		return heap_request(engine, from, &message->heap_request);
 	case MSG_HEAP_RELEASE:

@@ -232,6 +232,17 @@ uint64_t engine_timer_ns(const struct engine *engine);
 /* True while a thread of this node waits for a page that has been asked for. */
 bool engine_threads_waiting(const struct engine *engine);
 
+/*
+ * Takes and leaves a lock that this node keeps and no thread holds, or that `thread` holds and
+ * nobody waits for. False: nothing has changed; an EV_SYNC decides. Unlike all other calls these
+ * may be made by any thread at any time, beside any call: each is one atomic operation.
+ */
+bool engine_lock_take(const struct engine *engine, uint64_t name, uint32_t thread);
+bool engine_lock_leave(const struct engine *engine, uint64_t name, uint32_t thread);
+
+/* How many of those two were carried out. Likewise. */
+uint64_t engine_lock_calls(const struct engine *engine);
+
 /* True when all has come to rest: no request, transaction or call is under way here. */
 bool engine_quiet(const struct engine *engine);
 

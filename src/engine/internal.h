@@ -17,6 +17,7 @@
  *   home.c       which node is home to which unit
  *   call.c       calls under way: request out, reply awaited
  *   sync.c       locks, semaphores, condition variables, barriers at their manager
+ *   kept.c       locks that this node keeps, which its threads take without a step
  *   heap.c       units of the shared heap, at node 0
  *   collect.c    collective calls, gathered at node 0
  *
@@ -34,6 +35,7 @@
 #include "engine/rows.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* ---- page.c: this node's pages ---- */
@@ -256,8 +258,11 @@ struct call {
 	struct token token; /* 0: free */
 	struct node_id peer;
 	bool superblock;     /* heap.c: blocks will be allocated from the unit */
+	bool lock;	     /* sync.c: asks for a lock, which may be kept */
 	uint32_t unit_count; /* heap.c: units asked for; 0: another kind of call */
 	uint32_t next_free;  /* index + 1 */
+	uint32_t lock_thread;
+	uint64_t lock_name;
 };
 
 /* ---- collect.c ---- */
@@ -280,8 +285,21 @@ struct seat {
 	uint32_t slot; /* what to reply to */
 	uint32_t thread;
 	uint16_t node;
-	uint16_t read; /* waits for reading */
+	uint16_t wish; /* enum seat_wish */
 };
+
+/* What a seat in a queue waits for. */
+enum seat_wish {
+	WISH_WRITE = 0, /* or, of others than locks, whatever there is */
+	WISH_READ,
+	WISH_TRY,     /* to hold the lock, or to hear that it is held */
+	WISH_DESTROY, /* to destroy the lock, or to hear that it is held */
+};
+
+/* How a lock is granted: the value of the reply. */
+#define GRANT_PLAIN 0u	  /* the release is asked for */
+#define GRANT_KEEP 1u	  /* the node may keep it until it is recalled */
+#define GRANT_RECALLED 2u /* it is to be returned at the release */
 
 struct sync_object {
 	uint64_t name;
@@ -291,16 +309,45 @@ struct sync_object {
 	uint32_t wait_head; /* seats: index + 1 */
 	uint32_t wait_tail;
 	uint32_t wait_count;
+	uint32_t hasty_count; /* of those: WISH_TRY, WISH_DESTROY */
 	uint32_t readers;
 	uint32_t value; /* a semaphore's count, a barrier's size */
 	uint32_t holder_thread;
 	uint16_t holder_node;
 	uint8_t kind;
-	bool held;	 /* by the holder, for writing */
+	bool held;	 /* by the holder, for writing; a lock: or its node keeps it */
+	bool recalled;	 /* held: it comes back at the release, or as soon as that can be */
+	bool certain;	 /* held, and recalled: by a thread */
 	bool owner_dead; /* a node that held it is lost */
 };
 
+/* ---- kept.c: locks that this node keeps ---- */
+
+#define KEPT_WAYS 7u
+#define KEPT_SETS_MAX 512u
+
+/* A cache line. Changed without the node's lock too: see kept.c. */
+struct kept_set {
+	_Atomic uint64_t words[KEPT_WAYS];
+	_Atomic uint64_t calls; /* operations without a step of the engine */
+};
+
+static_assert(sizeof(struct kept_set) == 64, "a set is a cache line");
+
+/* What becomes of an operation on a lock that may be kept here. */
+enum kept {
+	KEPT_NOT = 0, /* it is not */
+	KEPT_TAKEN,   /* nobody held it; the thread holds it now */
+	KEPT_MINE,    /* the thread held it already, or has left it */
+	KEPT_OTHERS,  /* another thread holds it, or none, when it was to be left */
+	KEPT_GONE,    /* it is not kept any more, and to be returned */
+};
+
+#define KEPT_NAME_NONE UINT64_MAX
+
 struct sync_state {
+	struct kept_set *kept;
+	uint32_t kept_count;   /* a power of two */
 	uint32_t *buckets;     /* objects: index + 1 */
 	uint32_t bucket_count; /* a power of two */
 	struct sync_object *objects;
@@ -624,8 +671,28 @@ void sync_init(struct engine *engine, void *memory);
 int sync_event(struct engine *engine, const struct event *event);
 int sync_request(struct engine *engine, struct node_id from,
 		 const struct message_sync_request *request);
+/* A lock that this node asked for is granted, GRANT_...: -EPROTO if that cannot be. */
+int sync_granted(struct engine *engine, const struct call *call, uint64_t how);
+int sync_recalled(struct engine *engine, struct node_id from, uint64_t name);
 void sync_peer_down(struct engine *engine, struct node_id peer);
 bool sync_quiet(const struct engine *engine);
+
+/* ---- kept.c ---- */
+
+size_t kept_bytes(const struct engine_config *config);
+void kept_init(struct engine *engine, void *memory);
+enum kept kept_take(struct engine *engine, uint64_t name, uint32_t thread);
+enum kept kept_leave(struct engine *engine, uint64_t name, uint32_t thread);
+bool kept_known(const struct engine *engine, uint64_t name);
+/*
+ * The lock is kept from now on, held by the thread. False: there is no room for it. `gone` is
+ * another lock that had to make room and is to be returned, or KEPT_NAME_NONE.
+ */
+bool kept_add(struct engine *engine, uint64_t name, uint32_t thread, bool recalled, uint64_t *gone);
+/* KEPT_GONE now, or when its thread leaves it: KEPT_OTHERS. */
+enum kept kept_recall(struct engine *engine, uint64_t name);
+/* As if all those locks were recalled; nobody is told. */
+void kept_forget(struct engine *engine, bool (*about)(const struct engine *, uint64_t name));
 
 /* ---- heap.c ---- */
 

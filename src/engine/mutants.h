@@ -55,6 +55,9 @@
 	M(FICKLE_HOME, "a home goes to each node that claims it")                                  \
 	M(LOST_WAKEUP, "the last reader to leave a lock wakes nobody")                             \
 	M(DEAD_HOLDER, "a lock whose holder is lost goes to the next in the queue")                \
+	M(LOOSE_LOCK, "a lock that is recalled is returned though a thread holds it")              \
+	M(DEAF_HOLDER, "a recalled lock stays when its thread has released it")                    \
+	M(FORGOTTEN_TRY, "who tries a lock is forgotten when it turns out to be held")             \
 	M(SHORT_BARRIER, "a barrier opens when one thread is still missing")
 
 #ifdef PERGOLA_MUTANTS

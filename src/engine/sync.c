@@ -5,15 +5,21 @@
  * blocks until the reply; one that has to wait is a seat in the object's queue, first come first
  * served.
  *
- * Who holds a lock is a pair (node, thread). A lock is a reader-writer lock that nobody reads.
+ * Who holds a lock is a pair (node, thread). A lock is a reader-writer lock that nobody reads, but
+ * for one thing: a node that was granted a lock keeps it when its thread releases it, until it is
+ * recalled (kept.c). So to its manager a lock is held from the grant until the node returns it, and
+ * only the node knows by which thread, or whether by any. Who gets a lock while others wait for it
+ * is to return it at the release.
  *
  * Invariants
  *   - Every seat in a queue stands for one open call of its node, which gets exactly one reply.
  *   - A lock with a queue is held, or read. A semaphore with a queue has value 0.
  *   - After a loss nothing waits for what may never come: a lock that the lost node held answers
  *     -EOWNERDEAD until it is destroyed, and no condition, semaphore or barrier is waited for any
- * more
- *     (-EHOSTDOWN), since the lost node may be the one that would have come.
+ *     more (-EHOSTDOWN), since the lost node may be the one that would have come.
+ *   - Of a lock that may be kept and not held, recalled is set if and only if the queue has ever
+ *     not been empty since the grant. Who asks only whether it is held waits in the queue too,
+ *     until the node has said so.
  */
 #include "engine/internal.h"
 
@@ -23,6 +29,7 @@ struct caller {
 	uint32_t thread;
 	uint32_t slot;
 	bool enlists;	 /* has a second slot open, for the signal */
+	bool other;	 /* its node keeps the lock, for another thread */
 	uint32_t signal; /* that slot */
 };
 
@@ -66,9 +73,14 @@ static size_t objects_at(const struct engine_config *config)
 	       aligned(bucket_count(config) * sizeof(uint32_t));
 }
 
-static size_t seats_at(const struct engine_config *config)
+static size_t kept_at(const struct engine_config *config)
 {
 	return objects_at(config) + aligned(config->sync_objects * sizeof(struct sync_object));
+}
+
+static size_t seats_at(const struct engine_config *config)
+{
+	return kept_at(config) + aligned(kept_bytes(config));
 }
 
 size_t sync_bytes(const struct engine_config *config)
@@ -91,6 +103,7 @@ void sync_init(struct engine *engine, void *memory)
 	sync->waiting_limit = waiting_limit(config);
 	sync->reading_limit = reading_limit(config);
 	engine->sync = sync;
+	kept_init(engine, base + kept_at(config));
 }
 
 bool sync_quiet(const struct engine *engine)
@@ -154,8 +167,15 @@ static void refuse(struct engine *engine, const struct caller *caller, int statu
 
 /* ---- queues ---- */
 
+/* Does it leave the queue when the lock turns out to be held? */
+static bool is_hasty(const struct seat *seat)
+{
+	return seat->wish == WISH_TRY || seat->wish == WISH_DESTROY;
+}
+
 static void queue_append(struct sync_state *sync, struct sync_object *object, uint32_t link)
 {
+	object->hasty_count += is_hasty(seat_at(sync, link));
 	if (object->wait_tail != 0)
 		seat_at(sync, object->wait_tail)->next = link;
 	else
@@ -167,7 +187,7 @@ static void queue_append(struct sync_state *sync, struct sync_object *object, ui
 
 /* The caller waits in the object's queue: -ENOMEM when no seat is left. */
 static int queue_join(struct engine *engine, struct sync_object *object,
-		      const struct caller *caller, bool read)
+		      const struct caller *caller, enum seat_wish wish)
 {
 	struct sync_state *sync = engine->sync;
 
@@ -175,7 +195,7 @@ static int queue_join(struct engine *engine, struct sync_object *object,
 		return -ENOMEM;
 	uint32_t link = seat_get(sync, caller);
 
-	seat_at(sync, link)->read = read;
+	seat_at(sync, link)->wish = (uint16_t)wish;
 	queue_append(sync, object, link);
 	return 0;
 }
@@ -192,6 +212,7 @@ static struct caller queue_leave(struct engine *engine, struct sync_object *obje
 	if (object->wait_head == 0)
 		object->wait_tail = 0;
 	object->wait_count--;
+	object->hasty_count -= is_hasty(seat);
 	sync->waiting_count--;
 	seat_put(sync, link);
 	return caller;
@@ -207,14 +228,22 @@ static void queue_dismiss(struct engine *engine, struct sync_object *object, int
 	}
 }
 
+/* Takes the seats out of the queue; the first of them. */
+static uint32_t queue_take(struct sync_state *sync, struct sync_object *object)
+{
+	uint32_t link = object->wait_head;
+
+	sync->waiting_count -= object->wait_count;
+	object->wait_head = object->wait_tail = object->wait_count = object->hasty_count = 0;
+	return link;
+}
+
 /* The waiting threads of a lost node leave; the others keep their order. */
 static void queue_forget(struct engine *engine, struct sync_object *object, struct node_id peer)
 {
 	struct sync_state *sync = engine->sync;
-	uint32_t link = object->wait_head;
+	uint32_t link = queue_take(sync, object);
 
-	sync->waiting_count -= object->wait_count;
-	object->wait_head = object->wait_tail = object->wait_count = 0;
 	while (link != 0) {
 		struct seat *seat = seat_at(sync, link);
 		uint32_t next = seat->next;
@@ -228,7 +257,32 @@ static void queue_forget(struct engine *engine, struct sync_object *object, stru
 	}
 }
 
+/* The lock is held: those who do not wait for it are told so. */
+static void queue_tell_hasty(struct engine *engine, struct sync_object *object)
+{
+	struct sync_state *sync = engine->sync;
+	uint32_t link = object->hasty_count > 0 ? queue_take(sync, object) : 0;
+
+	while (link != 0) {
+		struct seat *seat = seat_at(sync, link);
+		struct caller caller = seat_caller(seat);
+		uint32_t next = seat->next;
+
+		seat->next = 0;
+		if (is_hasty(seat)) {
+			seat_put(sync, link);
+			if (!MUTANT(FORGOTTEN_TRY))
+				answer(engine, &caller, -EBUSY);
+		} else {
+			queue_append(sync, object, link);
+		}
+		link = next;
+	}
+}
+
 /* ---- locks and reader-writer locks ---- */
+
+static int object_destroy(struct engine *engine, struct sync_object *object);
 
 static bool writes(const struct sync_object *object, const struct caller *caller)
 {
@@ -266,11 +320,43 @@ static bool lock_free(const struct sync_object *object)
 
 static void grant(struct engine *engine, struct sync_object *object, const struct caller *caller)
 {
-	ASSERT(lock_free(object) && !object->owner_dead);
+	bool keeps = object->kind == SYNC_LOCK;
+	bool recalled = !keeps || object->wait_head != 0;
+
+	ASSERT(lock_free(object) && !object->owner_dead && object->hasty_count == 0);
 	object->held = true;
 	object->holder_node = caller->node.value;
 	object->holder_thread = caller->thread;
-	answer(engine, caller, 0);
+	object->recalled = recalled;
+	object->certain = recalled;
+	call_reply(engine, caller->node, caller->slot, 0,
+		   !keeps     ? GRANT_PLAIN
+		   : recalled ? GRANT_RECALLED
+			      : GRANT_KEEP);
+}
+
+/* Somebody waits for a lock that the holder's node may keep. */
+static void lock_recall(struct engine *engine, struct sync_object *object)
+{
+	struct message message = { .kind = MSG_SYNC_RECALL };
+
+	if (object->recalled)
+		return;
+	ROW("lock recall");
+	object->recalled = true;
+	message.sync_recall.name = object->name;
+	message.bytes = (uint16_t)message_bytes(&message);
+	emit_send(engine, node_id(object->holder_node), &message);
+}
+
+static int lock_wait(struct engine *engine, struct sync_object *object, const struct caller *caller,
+		     enum seat_wish wish)
+{
+	int error = queue_join(engine, object, caller, wish);
+
+	if (error == 0 && object->held)
+		lock_recall(engine, object);
+	return error;
 }
 
 static void grant_read(struct engine *engine, struct sync_object *object,
@@ -295,16 +381,24 @@ static void grant_read(struct engine *engine, struct sync_object *object,
 static void lock_pass_on(struct engine *engine, struct sync_object *object)
 {
 	while (object->wait_head != 0 && !object->held) {
-		bool read = seat_at(engine->sync, object->wait_head)->read;
+		uint16_t wish = seat_at(engine->sync, object->wait_head)->wish;
 
-		if (!read && object->readers != 0)
+		if (wish != WISH_READ && object->readers != 0)
 			return;
 		struct caller caller = queue_leave(engine, object);
 
-		if (read)
+		if (wish == WISH_READ) {
 			grant_read(engine, object, &caller);
-		else
+		} else if (wish == WISH_DESTROY) {
+			bool last = object->wait_head == 0;
+
+			answer(engine, &caller, object_destroy(engine, object));
+			if (last)
+				return; /* the object is gone */
+		} else {
+			queue_tell_hasty(engine, object);
 			grant(engine, object, &caller);
+		}
 	}
 }
 
@@ -317,22 +411,35 @@ static void lock_acquire(struct engine *engine, struct sync_object *object,
 		error = -EOWNERDEAD;
 	else if (lock_free(object))
 		grant(engine, object, caller);
-	else if (writes(object, caller) || reader_link(engine->sync, object, caller) != NULL)
+	else if ((writes(object, caller) && !caller->other) ||
+		 reader_link(engine->sync, object, caller) != NULL)
 		error = -EDEADLK;
 	else
-		error = queue_join(engine, object, caller, false);
+		error = lock_wait(engine, object, caller, WISH_WRITE);
 	if (error != 0)
 		refuse(engine, caller, error);
 }
 
+/* Is it held by a thread, or read, for sure? */
+static bool lock_certain(const struct sync_object *object)
+{
+	return object->held ? object->certain : object->readers != 0;
+}
+
 static void lock_try(struct engine *engine, struct sync_object *object, const struct caller *caller)
 {
+	int error = 0;
+
 	if (object->owner_dead)
-		refuse(engine, caller, -EOWNERDEAD);
+		error = -EOWNERDEAD;
 	else if (lock_free(object))
 		grant(engine, object, caller);
+	else if (lock_certain(object))
+		error = -EBUSY;
 	else
-		refuse(engine, caller, -EBUSY);
+		error = lock_wait(engine, object, caller, WISH_TRY);
+	if (error != 0)
+		refuse(engine, caller, error);
 }
 
 /*
@@ -351,7 +458,7 @@ static void lock_acquire_read(struct engine *engine, struct sync_object *object,
 	else if (writes(object, caller) || reader_link(engine->sync, object, caller) != NULL)
 		error = -EDEADLK;
 	else
-		error = queue_join(engine, object, caller, true);
+		error = lock_wait(engine, object, caller, WISH_READ);
 	if (error != 0)
 		refuse(engine, caller, error);
 }
@@ -383,6 +490,40 @@ static void lock_release(struct engine *engine, struct sync_object *object,
 	answer(engine, caller, 0);
 	if (!MUTANT(LOST_WAKEUP) || link == NULL)
 		lock_pass_on(engine, object);
+}
+
+/* A lock that nobody is certain to hold may only be kept: its node has to say. */
+static void lock_destroy(struct engine *engine, struct sync_object *object,
+			 const struct caller *caller)
+{
+	int error = 0;
+
+	if (!object->held || object->certain || object->wait_head != 0)
+		answer(engine, caller, object_destroy(engine, object));
+	else
+		error = lock_wait(engine, object, caller, WISH_DESTROY);
+	if (error != 0)
+		refuse(engine, caller, error);
+}
+
+/* The node that has the lock says that it has it no more, or that it is held there. */
+static int lock_told(struct engine *engine, struct sync_object *object, struct node_id from,
+		     uint8_t op)
+{
+	if (object == NULL || object->kind != SYNC_LOCK || !object->held ||
+	    object->holder_node != from.value)
+		return -EPROTO;
+	if (op == SYNC_RETURN) {
+		ROW("lock returned");
+		object->held = false;
+		lock_pass_on(engine, object);
+	} else {
+		ROW("lock held");
+		object->recalled = true;
+		object->certain = true;
+		queue_tell_hasty(engine, object);
+	}
+	return 0;
 }
 
 static void lock_peer_down(struct engine *engine, struct sync_object *object, struct node_id peer)
@@ -417,7 +558,7 @@ static int await_others(struct engine *engine, struct sync_object *object,
 {
 	if (engine->any_down)
 		return -EHOSTDOWN;
-	return queue_join(engine, object, caller, false);
+	return queue_join(engine, object, caller, WISH_WRITE);
 }
 
 static void cond_enlist(struct engine *engine, struct sync_object *object,
@@ -645,7 +786,7 @@ static void object_request(struct engine *engine, struct sync_object *object,
 	else if (object->kind != request->kind)
 		refuse(engine, caller, -EINVAL);
 	else if (request->op == SYNC_DESTROY)
-		answer(engine, caller, object_destroy(engine, object));
+		lock_destroy(engine, object, caller);
 	else
 		operations[request->kind][request->op](engine, object, caller);
 }
@@ -658,14 +799,18 @@ int sync_request(struct engine *engine, struct node_id from,
 		.thread = request->thread,
 		.slot = request->slot,
 		.enlists = request->op == SYNC_ENLIST,
+		.other = request->kind == SYNC_LOCK && request->argument != 0,
 		.signal = request->argument,
 	};
 
-	if (!node_equal(manager_of(engine, request->name), engine->config.self) ||
-	    !operation_known(request->kind, request->op))
+	if (!node_equal(manager_of(engine, request->name), engine->config.self))
 		return -EPROTO;
 	struct sync_object *object = object_find(engine->sync, request->name);
 
+	if (request->op == SYNC_RETURN || request->op == SYNC_HELD)
+		return lock_told(engine, object, from, request->op);
+	if (!operation_known(request->kind, request->op))
+		return -EPROTO;
 	if (request->op != SYNC_INIT)
 		object_request(engine, object, request, &caller);
 	else if (object != NULL)
@@ -694,41 +839,148 @@ static void object_peer_down(struct engine *engine, struct sync_object *object, 
 	ASSERT(false);
 }
 
+static bool managed_by_lost(const struct engine *engine, uint64_t name)
+{
+	return engine_down(engine, manager_of(engine, name));
+}
+
 void sync_peer_down(struct engine *engine, struct node_id peer)
 {
 	struct sync_state *sync = engine->sync;
 
+	kept_forget(engine, managed_by_lost);
 	for (uint32_t link = sync->object_first; link != 0; link = sync->objects[link - 1].next)
 		object_peer_down(engine, &sync->objects[link - 1], peer);
 }
 
 /* ---- at the node that asks ---- */
 
-static void sync_send(struct engine *engine, struct node_id manager, const struct event *event,
-		      uint32_t slot, uint32_t argument)
+static void sync_send(struct engine *engine, const struct message_sync_request *request)
 {
-	struct message message = { .kind = MSG_SYNC_REQUEST };
+	struct message message = { .kind = MSG_SYNC_REQUEST, .sync_request = *request };
 
-	message.sync_request = (struct message_sync_request){
-		.name = event->sync.name,
-		.slot = slot,
-		.thread = event->sync.thread,
-		.argument = argument,
-		.kind = (uint8_t)event->sync.kind,
-		.op = (uint8_t)event->sync.op,
-	};
 	message.bytes = (uint16_t)message_bytes(&message);
-	emit_send(engine, manager, &message);
+	emit_send(engine, manager_of(engine, request->name), &message);
+}
+
+/* Tells the lock's manager that it is not kept any more, or that a thread holds it. No reply. */
+static void sync_tell(struct engine *engine, uint64_t name, enum sync_op op)
+{
+	sync_send(engine, &(struct message_sync_request){
+				  .name = name,
+				  .kind = SYNC_LOCK,
+				  .op = (uint8_t)op,
+			  });
+}
+
+int sync_granted(struct engine *engine, const struct call *call, uint64_t how)
+{
+	uint64_t gone = KEPT_NAME_NONE;
+
+	if (how > GRANT_RECALLED || (how != GRANT_PLAIN && kept_known(engine, call->lock_name)))
+		return -EPROTO;
+	if (how == GRANT_PLAIN)
+		return 0;
+	if (kept_add(engine, call->lock_name, call->lock_thread, how == GRANT_RECALLED, &gone)) {
+		ROW("lock granted");
+	} else {
+		ROW("lock without a word");
+		if (how == GRANT_KEEP)
+			sync_tell(engine, call->lock_name, SYNC_HELD);
+	}
+	if (gone != KEPT_NAME_NONE) {
+		ROW("lock makes room");
+		sync_tell(engine, gone, SYNC_RETURN);
+	}
+	return 0;
+}
+
+int sync_recalled(struct engine *engine, struct node_id from, uint64_t name)
+{
+	if (!node_equal(manager_of(engine, name), from))
+		return -EPROTO;
+	switch (kept_recall(engine, name)) {
+	case KEPT_GONE:
+		ROW("lock recalled, idle");
+		sync_tell(engine, name, SYNC_RETURN);
+		break;
+	case KEPT_OTHERS:
+		ROW("lock recalled, held");
+		sync_tell(engine, name, SYNC_HELD);
+		break;
+	case KEPT_NOT:
+		ROW("lock recalled, gone");
+		break;
+	case KEPT_TAKEN:
+	case KEPT_MINE:
+		break;
+	}
+	return 0;
+}
+
+/* What this node can say by itself of a lock that it keeps: true, and the status. */
+static bool kept_answer(struct engine *engine, const struct event *event, enum kept kept,
+			int *status)
+{
+	bool release = event->sync.op == SYNC_RELEASE;
+
+	switch (kept) {
+	case KEPT_TAKEN:
+		ROW("lock taken");
+		*status = 0;
+		return true;
+	case KEPT_MINE:
+		if (release)
+			ROW("lock left");
+		*status = release ? 0 : event->sync.op == SYNC_TRY ? -EBUSY : -EDEADLK;
+		return true;
+	case KEPT_OTHERS:
+		*status = release ? -EPERM : -EBUSY;
+		return release || event->sync.op == SYNC_TRY;
+	case KEPT_GONE:
+		ROW("lock left at last");
+		*status = 0;
+		sync_tell(engine, event->sync.name, SYNC_RETURN);
+		return release;
+	case KEPT_NOT:
+		break;
+	}
+	return false;
+}
+
+static enum kept kept_try(struct engine *engine, const struct event *event)
+{
+	if (event->sync.kind != SYNC_LOCK)
+		return KEPT_NOT;
+	if (event->sync.op == SYNC_ACQUIRE || event->sync.op == SYNC_TRY)
+		return kept_take(engine, event->sync.name, event->sync.thread);
+	if (event->sync.op == SYNC_RELEASE)
+		return kept_leave(engine, event->sync.name, event->sync.thread);
+	return KEPT_NOT;
+}
+
+static void lock_call(struct call *call, const struct event *event)
+{
+	if (event->sync.op != SYNC_ACQUIRE && event->sync.op != SYNC_TRY)
+		return;
+	call->lock = true;
+	call->lock_name = event->sync.name;
+	call->lock_thread = event->sync.thread;
 }
 
 /* Opens the call, and for a condition's waiter the call that the signal will end: both or none. */
-static int sync_open(struct engine *engine, struct node_id manager, const struct event *event)
+static int sync_open(struct engine *engine, struct node_id manager, const struct event *event,
+		     bool other)
 {
 	uint32_t argument = event->sync.argument;
 	uint32_t slot = call_open(engine, manager, event->token);
 
 	if (slot == UINT32_MAX)
 		return -EAGAIN;
+	if (event->sync.kind == SYNC_LOCK && event->sync.op != SYNC_INIT) {
+		argument = other;
+		lock_call(&engine->calls[slot], event);
+	}
 	if (event->sync.op == SYNC_ENLIST) {
 		argument = call_open(engine, manager, event->sync.signal);
 		if (argument == UINT32_MAX) {
@@ -736,21 +988,32 @@ static int sync_open(struct engine *engine, struct node_id manager, const struct
 			return -EAGAIN;
 		}
 	}
-	sync_send(engine, manager, event, slot, argument);
+	sync_send(engine, &(struct message_sync_request){
+				  .name = event->sync.name,
+				  .slot = slot,
+				  .thread = event->sync.thread,
+				  .argument = argument,
+				  .kind = (uint8_t)event->sync.kind,
+				  .op = (uint8_t)event->sync.op,
+			  });
 	return 0;
 }
 
 int sync_event(struct engine *engine, const struct event *event)
 {
 	struct node_id manager = manager_of(engine, event->sync.name);
+	bool down = engine_down(engine, manager);
+	int status = -EHOSTDOWN;
 
 	ASSERT(operation_known(event->sync.kind, event->sync.op));
-	if (engine_down(engine, manager)) {
+	enum kept kept = kept_try(engine, event);
+
+	if (kept_answer(engine, event, kept, &status) || down) {
 		if (event->sync.op == SYNC_ENLIST)
 			emit_complete(engine, event->sync.signal, -EHOSTDOWN, 0);
-		emit_complete(engine, event->token, -EHOSTDOWN, 0);
+		emit_complete(engine, event->token, down ? -EHOSTDOWN : status, 0);
 	} else {
-		int error = sync_open(engine, manager, event);
+		int error = sync_open(engine, manager, event, kept == KEPT_OTHERS);
 
 		if (error != 0)
 			return error;

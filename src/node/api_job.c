@@ -86,7 +86,7 @@ DSM_API int dsm_stats_get(struct dsm_stats *out)
 		.messages_sent = node->counters.messages_sent,
 		.messages_received = node->counters.messages_received,
 		.bytes_fetched = node->counters.bytes_fetched,
-		.sync_calls = stats->sync_calls,
+		.sync_calls = stats->sync_calls + engine_lock_calls(node->engine),
 		.heap_units = stats->heap_units,
 		.pages_resident = node->pager_ops->resident(node->pager),
 		.work_requests = fabric.work_requests,

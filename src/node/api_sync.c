@@ -41,6 +41,34 @@ static bool releases(enum sync_op op)
 	return op == SYNC_RELEASE || op == SYNC_SIGNAL || op == SYNC_BROADCAST || op == SYNC_ARRIVE;
 }
 
+/*
+ * Locks that this node keeps cost no more than an atomic operation, without the node's lock. Else
+ * as operate().
+ */
+static int lock_acquire(struct node *node, const void *addr, enum sync_op op)
+{
+	struct waiter waiter;
+	uint64_t name;
+
+	if (!region_offset(node, addr, &name))
+		return -EFAULT;
+	if (engine_lock_take(node->engine, name, thread_number()))
+		return 0;
+	return operate(node, addr, SYNC_LOCK, op, 0, NULL, &waiter);
+}
+
+static int lock_release(struct node *node, const void *addr)
+{
+	struct waiter waiter;
+	uint64_t name;
+
+	if (!region_offset(node, addr, &name))
+		return -EFAULT;
+	if (engine_lock_leave(node->engine, name, thread_number()))
+		return 0;
+	return operate(node, addr, SYNC_LOCK, SYNC_RELEASE, 0, NULL, &waiter);
+}
+
 /* As operate(), with everything else that a public function does. Returns the value of a success.
  */
 static int call(const char *name, const void *addr, enum sync_kind kind, enum sync_op op,
@@ -66,17 +94,35 @@ DSM_API int dsm_lock_init(void *addr)
 
 DSM_API int dsm_lock(void *addr)
 {
-	return call("dsm_lock", addr, SYNC_LOCK, SYNC_ACQUIRE, 0);
+	struct node *node = job_node("dsm_lock");
+
+	if (node == NULL)
+		return -ENOTCONN;
+	return api_status(node, "dsm_lock", addr, lock_acquire(node, addr, SYNC_ACQUIRE));
 }
 
 DSM_API int dsm_trylock(void *addr)
 {
-	return call("dsm_trylock", addr, SYNC_LOCK, SYNC_TRY, 0);
+	struct node *node = job_node("dsm_trylock");
+
+	if (node == NULL)
+		return -ENOTCONN;
+	return api_status(node, "dsm_trylock", addr, lock_acquire(node, addr, SYNC_TRY));
 }
 
+/* What was stored is published before the lock can be taken, also by threads of this node. */
 DSM_API int dsm_unlock(void *addr)
 {
-	return call("dsm_unlock", addr, SYNC_LOCK, SYNC_RELEASE, 0);
+	struct node *node = job_node("dsm_unlock");
+
+	if (node == NULL)
+		return -ENOTCONN;
+	int published = node_publish(node);
+	int status = lock_release(node, addr);
+
+	if (status == 0)
+		status = published; /* the release was carried out all the same */
+	return api_status(node, "dsm_unlock", addr, status);
 }
 
 DSM_API int dsm_lock_destroy(void *addr)
@@ -163,14 +209,14 @@ DSM_API int dsm_cond_wait(void *addr, void *lock)
 		waiter_wait(node, &signal);
 		return api_status(node, "dsm_cond_wait", addr, status);
 	}
-	status = operate(node, lock, SYNC_LOCK, SYNC_RELEASE, 0, NULL, &waiter);
+	status = lock_release(node, lock);
 	if (status != 0) {
 		operate(node, addr, SYNC_COND, SYNC_BROADCAST, 0, NULL, &waiter);
 		waiter_wait(node, &signal);
 		return api_status(node, "dsm_cond_wait", lock, status);
 	}
 	waiter_wait(node, &signal);
-	status = operate(node, lock, SYNC_LOCK, SYNC_ACQUIRE, 0, NULL, &waiter);
+	status = lock_acquire(node, lock, SYNC_ACQUIRE);
 	if (status != 0)
 		return api_status(node, "dsm_cond_wait", lock, status);
 	return api_status(node, "dsm_cond_wait", addr, signal.status);

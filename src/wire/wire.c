@@ -58,6 +58,8 @@ static size_t body_bytes(const struct message *message)
 		       sizeof(message->home_reply.homes[0]) * message->home_reply.unit_count;
 	case MSG_SYNC_REQUEST:
 		return sizeof(message->sync_request);
+	case MSG_SYNC_RECALL:
+		return sizeof(message->sync_recall);
 	case MSG_HEAP_REQUEST:
 		return sizeof(message->heap_request);
 	case MSG_HEAP_RELEASE:
@@ -279,6 +281,8 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 		return home_reply_valid(&message->home_reply, limits);
 	case MSG_SYNC_REQUEST:
 		return sync_request_valid(&message->sync_request, limits);
+	case MSG_SYNC_RECALL:
+		return offset_valid(message->sync_recall.name, limits);
 	case MSG_HEAP_REQUEST:
 		return heap_request_valid(&message->heap_request, limits);
 	case MSG_HEAP_RELEASE:
@@ -350,6 +354,7 @@ const char *message_name(enum message_kind kind)
 		[MSG_HOME_QUERY] = "HOME_QUERY",
 		[MSG_HOME_REPLY] = "HOME_REPLY",
 		[MSG_SYNC_REQUEST] = "SYNC_REQUEST",
+		[MSG_SYNC_RECALL] = "SYNC_RECALL",
 		[MSG_HEAP_REQUEST] = "HEAP_REQUEST",
 		[MSG_HEAP_RELEASE] = "HEAP_RELEASE",
 		[MSG_REPLY] = "REPLY",

@@ -76,6 +76,7 @@ enum message_kind {
 	MSG_HOME_REPLY, /* node 0 to any: home_reply */
 	/* Calls: a request with a slot, a reply with the same slot. */
 	MSG_SYNC_REQUEST, /* any to the object's manager: sync_request */
+	MSG_SYNC_RECALL,  /* manager to the node that has the lock: sync_recall. No reply */
 	MSG_HEAP_REQUEST, /* any to node 0: heap_request */
 	MSG_HEAP_RELEASE, /* any to node 0: heap_release */
 	MSG_REPLY,	  /* back: reply */
@@ -208,17 +209,23 @@ enum sync_op {
 	SYNC_SIGNAL,
 	SYNC_BROADCAST,
 	SYNC_ARRIVE, /* barrier; the reply's value is 1 for one of the threads */
+	SYNC_RETURN, /* lock: the sender's node has it no more. No reply, as for ... */
+	SYNC_HELD,   /* lock: a thread of the node that has it holds it, and returns it */
 	SYNC_OP_END,
 };
 
 struct message_sync_request {
 	uint64_t name; /* byte offset in the shared space */
 	uint32_t slot;
-	uint32_t thread; /* of the requesting node */
-	uint32_t argument;
+	uint32_t thread;   /* of the requesting node */
+	uint32_t argument; /* lock: 1: its node has the lock, held by another thread */
 	uint8_t kind;
 	uint8_t op;
 	uint16_t zero;
+};
+
+struct message_sync_recall {
+	uint64_t name;
 };
 
 /* Placements, in a request for units: a node id or one of these. */
@@ -295,6 +302,7 @@ struct message {
 		struct message_home_query home_query;
 		struct message_home_reply home_reply;
 		struct message_sync_request sync_request;
+		struct message_sync_recall sync_recall;
 		struct message_heap_request heap_request;
 		struct message_heap_release heap_release;
 		struct message_reply reply;
@@ -314,6 +322,7 @@ static_assert(sizeof(struct message_grant) == 24 + 2 * RUN_MAX, "no implicit pad
 static_assert(sizeof(struct message_home_query) == 16, "no implicit padding");
 static_assert(sizeof(struct message_home_reply) == 16 + 2 * HOMES_MAX, "no implicit padding");
 static_assert(sizeof(struct message_sync_request) == 24, "no implicit padding");
+static_assert(sizeof(struct message_sync_recall) == 8, "no implicit padding");
 static_assert(sizeof(struct message_heap_request) == 16, "no implicit padding");
 static_assert(sizeof(struct message_heap_release) == 24, "no implicit padding");
 static_assert(sizeof(struct message_reply) == 16, "no implicit padding");

@@ -148,6 +148,10 @@ static void make_call(struct driver *driver, struct message *message)
 {
 	struct message_sync_request *request = &message->sync_request;
 
+	if (message->kind == MSG_SYNC_RECALL) {
+		message->sync_recall.name = below(driver, driver->limits->page_limit * PAGE_BYTES);
+		return;
+	}
 	if (message->kind == MSG_REPLY) {
 		message->reply.value = prng_next(&driver->prng);
 		message->reply.status = -(int32_t)below(driver, 4096);
@@ -196,6 +200,7 @@ static void make_good(struct driver *driver, struct message *message)
 		make_heap(driver, message);
 		break;
 	case MSG_SYNC_REQUEST:
+	case MSG_SYNC_RECALL:
 	case MSG_REPLY:
 		make_call(driver, message);
 		break;

@@ -92,6 +92,19 @@ static void check_heap(const struct message *message, const struct wire_limits *
 	ASSERT(false);
 }
 
+static void check_sync(const struct message *message, const struct wire_limits *limits)
+{
+	uint64_t end = limits->page_limit * PAGE_BYTES;
+
+	if (message->kind == MSG_SYNC_RECALL) {
+		ASSERT(message->sync_recall.name < end);
+		return;
+	}
+	ASSERT(message->sync_request.name < end);
+	ASSERT(message->sync_request.kind < SYNC_KIND_END);
+	ASSERT(message->sync_request.op < SYNC_OP_END);
+}
+
 static void check_body(const struct message *message, const struct wire_limits *limits)
 {
 	uint64_t units = limits->page_limit / UNIT_PAGES;
@@ -138,9 +151,8 @@ static void check_body(const struct message *message, const struct wire_limits *
 			    units);
 		return;
 	case MSG_SYNC_REQUEST:
-		ASSERT(message->sync_request.name < limits->page_limit * PAGE_BYTES);
-		ASSERT(message->sync_request.kind < SYNC_KIND_END);
-		ASSERT(message->sync_request.op < SYNC_OP_END);
+	case MSG_SYNC_RECALL:
+		check_sync(message, limits);
 		return;
 	case MSG_HEAP_REQUEST:
 	case MSG_HEAP_RELEASE:

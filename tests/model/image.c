@@ -496,7 +496,7 @@ static void code_homes(struct codec *codec, struct engine *engine)
 
 /* ---- calls and objects ---- */
 
-static void code_calls(struct codec *codec, struct engine *engine)
+static void code_calls(struct codec *codec, const struct plan *plan, struct engine *engine)
 {
 	engine->call_fresh = (uint32_t)code(codec, engine->call_fresh);
 	engine->call_free = (uint32_t)code(codec, engine->call_free);
@@ -510,6 +510,10 @@ static void code_calls(struct codec *codec, struct engine *engine)
 		else if (codec->reading)
 			call->peer = node_id(0);
 		call->next_free = (uint32_t)code(codec, call->next_free);
+		call->lock = code(codec, call->lock) != 0;
+		call->lock_thread = (uint32_t)code(codec, call->lock_thread);
+		if (codec->reading && call->lock)
+			call->lock_name = plan->lock;
 	}
 }
 
@@ -529,7 +533,7 @@ static uint32_t code_seat(struct codec *codec, struct sync_state *sync, uint32_t
 	seat->slot = (uint32_t)code(codec, seat->slot);
 	seat->thread = (uint32_t)code(codec, seat->thread);
 	seat->node = (uint16_t)code_node(codec, seat->node);
-	seat->read = (uint16_t)code(codec, seat->read);
+	seat->wish = (uint16_t)code(codec, seat->wish);
 	return link;
 }
 
@@ -566,10 +570,13 @@ static void code_object(struct codec *codec, struct sync_state *sync, struct syn
 	      "the tail of a queue is not its last seat");
 	object->wait_tail = tail;
 	object->wait_count = (uint32_t)code(codec, object->wait_count);
+	object->hasty_count = (uint32_t)code(codec, object->hasty_count);
 	object->readers = code_seats(codec, sync, object->readers, &tail);
 	object->value = (uint32_t)code(codec, object->value);
 	object->owner_dead = code(codec, object->owner_dead) != 0;
 	object->held = code(codec, object->held) != 0;
+	object->recalled = object->held && code(codec, object->recalled) != 0;
+	object->certain = object->held && code(codec, object->certain) != 0;
 	object->holder_thread = object->held ? (uint32_t)code(codec, object->holder_thread) : 0;
 	object->holder_node = object->held ? (uint16_t)code_node(codec, object->holder_node) : 0;
 }
@@ -587,6 +594,19 @@ static void code_sync(struct codec *codec, struct engine *engine)
 		code_object(codec, sync, &sync->objects[i]);
 	sync->waiting_count = (uint32_t)code(codec, sync->waiting_count);
 	sync->reading_count = (uint32_t)code(codec, sync->reading_count);
+}
+
+/* There is one lock, whose name is the same in all states. */
+static void code_kept(struct codec *codec, const struct plan *plan, struct engine *engine)
+{
+	const uint64_t flags = (UINT64_C(1) << 24) - 1;
+	_Atomic uint64_t *words = engine->sync->kept[0].words;
+	uint64_t word = code(codec, words[0] & flags);
+
+	check(codec, engine->sync->kept_count == 1 && words[1] == 0, "one lock is kept once");
+	check(codec, codec->reading || word == 0 || words[0] >> 24 == plan->lock,
+	      "a word names the lock");
+	words[0] = word == 0 ? 0 : plan->lock << 24 | word;
 }
 
 /* ---- the whole ---- */
@@ -643,8 +663,9 @@ void image_code(struct codec *codec, const struct plan *plan, struct engine *eng
 	}
 	code_pages(codec, plan, engine);
 	code_homes(codec, engine);
-	code_calls(codec, engine);
+	code_calls(codec, plan, engine);
 	code_sync(codec, engine);
+	code_kept(codec, plan, engine);
 	code_losses(codec, engine);
 	if (engine->seeks != NULL)
 		code_searches(codec, engine);

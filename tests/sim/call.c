@@ -185,6 +185,27 @@ static enum sync_kind object_kind(enum object_name object)
 	return kinds[object];
 }
 
+static void acquired(struct world *world, struct node_id id, struct thread *thread, int status);
+
+/* Half of the operations on locks that the node keeps are done without a step, as threads do. */
+static bool kept_op(struct world *world, struct node_id id, struct thread *thread,
+		    const struct event *event)
+{
+	const struct engine *engine = node_at(world, id)->engine;
+	uint64_t name = event->sync.name;
+	uint32_t number = event->sync.thread;
+
+	if (event->sync.kind != SYNC_LOCK || (hash_u64(world->step) & 1) == 0)
+		return false;
+	if (event->sync.op == SYNC_RELEASE)
+		return engine_lock_leave(engine, name, number);
+	if ((event->sync.op != SYNC_ACQUIRE && event->sync.op != SYNC_TRY) ||
+	    !engine_lock_take(engine, name, number))
+		return false;
+	acquired(world, id, thread, 0);
+	return true;
+}
+
 static void sync_call(struct world *world, struct node_id id, struct thread *thread,
 		      enum thread_call kind, enum sync_op op, uint32_t argument)
 {
@@ -196,6 +217,8 @@ static void sync_call(struct world *world, struct node_id id, struct thread *thr
 	event.sync.thread = (uint32_t)(thread - node_at(world, id)->threads);
 	event.sync.argument = argument;
 	event.sync.signal.value = kind == CALL_ENLIST ? thread->signal : 0;
+	if (kept_op(world, id, thread, &event))
+		return;
 	call(world, id, thread, kind, &event);
 }
 

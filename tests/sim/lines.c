@@ -112,6 +112,8 @@ static void print_message(FILE *out, const struct message *message)
 	else if (kind == MSG_HOME_REPLY)
 		fprintf(out, "unit %" PRIu64 "+%u first n%u", message->home_reply.unit,
 			message->home_reply.unit_count, message->home_reply.homes[0]);
+	else if (kind == MSG_SYNC_RECALL)
+		fprintf(out, "object %" PRIu64, message->sync_recall.name);
 	else if (kind == MSG_SYNC_REQUEST)
 		fprintf(out, "object %" PRIu64 " op %u thread %u slot %u",
 			message->sync_request.name, message->sync_request.op,

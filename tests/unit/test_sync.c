@@ -261,6 +261,21 @@ static const struct script whole_scripts[] = {
 	    { "1b release L1", "1b=0" },
 	    { "0a destroy L1", "0a=0" } } },
 
+	{ "a lock that nobody holds comes from the node that keeps it",
+	  { { "0a init L1", "0a=0" },	       { "1a acquire L1", "1a=0" },
+	    { "1a release L1", "1a=0" },       { "1b acquire L1", "1b=0" },
+	    { "1a release L1", "1a=EPERM" },   { "1a try L1", "1a=EBUSY" },
+	    { "1b acquire L1", "1b=EDEADLK" }, { "2a try L1", "2a=EBUSY" },
+	    { "3a destroy L1", "3a=EBUSY" },   { "1b release L1", "1b=0" },
+	    { "1b release L1", "1b=EPERM" },   { "2a try L1", "2a=0" },
+	    { "1b acquire L1", "" },	       { "2b try L1", "2b=EBUSY" },
+	    { "2a release L1", "2a=0 1b=0" },  { "1b release L1", "1b=0" },
+	    { "3a acquire L1", "3a=0" },       { "3b acquire L1", "" },
+	    { "3a release L1", "3a=0 3b=0" },  { "3b release L1", "3b=0" },
+	    { "2a acquire L1", "2a=0" },       { "2a release L1", "2a=0" },
+	    { "0a destroy L1", "0a=0" },       { "2a acquire L1", "2a=ENOENT" },
+	    { "2a release L1", "2a=ENOENT" } } },
+
 	{ "readers together, a waiting writer holds back later readers",
 	  { { "0a init R1", "0a=0" },
 	    { "1a read R1", "1a=0" },
@@ -476,6 +491,20 @@ static const struct script loss_scripts[] = {
 	    { "2a arrive B2", "2a=+1" },
 	    { "2a destroy B1", "2a=0" } } },
 
+	{ "the node that keeps a lock is lost: nobody can tell whether a thread was inside",
+	  { { "0a init L1", "0a=0" },
+	    { "0a init L2", "0a=0" },
+	    { "3a acquire L1", "3a=0" },
+	    { "3a release L1", "3a=0" },
+	    { "3a acquire L2", "3a=0" },
+	    { "3a release L2", "3a=0" },
+	    { "1a acquire L2", "1a=0" },
+	    { "1a release L2", "1a=0" },
+	    { "lose 3", "" },
+	    { "2a try L1", "2a=EOWNERDEAD" },
+	    { "2a destroy L1", "2a=0" },
+	    { "2a acquire L2", "2a=0" } } },
+
 	{ "several objects, and what the lost node never touched",
 	  { { "0a init L1", "0a=0" },
 	    { "0a init L2", "0a=0" },
@@ -492,6 +521,19 @@ static const struct script loss_scripts[] = {
 
 /* Node 3 is lost, and is the manager. */
 static const struct script manager_scripts[] = {
+	{ "the manager of locks that are kept is lost",
+	  { { "0a init L1", "0a=0" },
+	    { "0a init L2", "0a=0" },
+	    { "1a acquire L1", "1a=0" },
+	    { "1a acquire L2", "1a=0" },
+	    { "1a release L2", "1a=0" },
+	    { "lose 3", "" },
+	    { "1b try L1", "1b=EHOSTDOWN" },
+	    { "1b release L1", "1b=EHOSTDOWN" },
+	    { "1a release L1", "1a=EHOSTDOWN" },
+	    { "1a acquire L1", "1a=EHOSTDOWN" },
+	    { "1a acquire L2", "1a=EHOSTDOWN" } } },
+
 	{ "the manager is lost",
 	  { { "0a init L1", "0a=0" },
 	    { "0a init C1", "0a=0" },
@@ -717,6 +759,9 @@ static void test_broken_requests(void **state)
 		{ .kind = SYNC_SEM, .op = SYNC_SIGNAL },
 		{ .kind = SYNC_BARRIER, .op = SYNC_RELEASE },
 		{ .kind = SYNC_RWLOCK, .op = SYNC_ARRIVE },
+		{ .kind = SYNC_LOCK, .op = SYNC_RETURN },
+		{ .kind = SYNC_LOCK, .op = SYNC_HELD },
+		{ .kind = SYNC_SEM, .op = SYNC_RETURN },
 	};
 
 	(void)state;
@@ -733,6 +778,161 @@ static void test_broken_requests(void **state)
 	assert_int_equal(cluster->queue_count, 0);
 	assert_int_equal(cluster_step(cluster, 2, &event), 0);
 	assert_int_equal(cluster->queue_count, 1);
+	cluster_close(cluster);
+}
+
+/* ---- locks that a node keeps ---- */
+
+/* `count` locks, the objects 0, 8, 16, ... */
+static struct cluster *locks_open(uint32_t count)
+{
+	struct engine_config config = cluster_config();
+
+	config.manager = MANAGER_CENTRAL;
+	config.sync_objects = count;
+	struct cluster *cluster = cluster_open(&config);
+
+	for (uint64_t i = 0; i < count; i++)
+		assert_int_equal(call(cluster, 0, SYNC_LOCK, SYNC_INIT, i * 8), 0);
+	return cluster;
+}
+
+static int lock_call(struct cluster *cluster, unsigned int node, enum sync_op op, uint64_t name)
+{
+	return call(cluster, node, SYNC_LOCK, op, name);
+}
+
+/* It is taken and left without a message, by a step or without; nobody takes what is held. */
+static void test_kept_without_messages(void **state)
+{
+	struct cluster *cluster = locks_open(1);
+	const struct engine *one = cluster->engines[1];
+
+	(void)state;
+	assert_false(engine_lock_take(one, 0, 1));
+	assert_int_equal(lock_call(cluster, 1, SYNC_ACQUIRE, 0), 0);
+	uint64_t messages = cluster->message_count;
+
+	assert_false(engine_lock_take(one, 0, 1));
+	assert_false(engine_lock_leave(one, 0, 2));
+	assert_true(engine_lock_leave(one, 0, 1));
+	assert_false(engine_lock_leave(one, 0, 1));
+	assert_true(engine_lock_take(one, 0, 7));
+	assert_int_equal(lock_call(cluster, 1, SYNC_TRY, 0), -EBUSY);
+	assert_true(engine_lock_leave(one, 0, 7));
+	assert_int_equal(lock_call(cluster, 1, SYNC_ACQUIRE, 0), 0);
+	assert_int_equal(lock_call(cluster, 1, SYNC_RELEASE, 0), 0);
+	assert_int_equal(cluster->message_count, messages);
+	assert_int_equal(engine_lock_calls(one), 3);
+	assert_false(engine_lock_take(one, 8, 1));
+	cluster_close(cluster);
+}
+
+/* A recalled lock is not left behind the engine's back, nor taken once it is gone. */
+static void test_kept_recalled(void **state)
+{
+	struct cluster *cluster = locks_open(1);
+	struct event wait = sync_event_make(cluster, SYNC_LOCK, SYNC_ACQUIRE, 0, 1);
+
+	(void)state;
+	assert_int_equal(lock_call(cluster, 1, SYNC_ACQUIRE, 0), 0);
+	assert_int_equal(cluster_step(cluster, 2, &wait), 0);
+	cluster_run(cluster);
+	assert_int_equal(cluster_status(cluster, wait.token), CLUSTER_PENDING);
+	assert_false(engine_lock_leave(cluster->engines[1], 0, 1));
+	assert_int_equal(lock_call(cluster, 1, SYNC_RELEASE, 0), 0);
+	assert_int_equal(cluster_status(cluster, wait.token), 0);
+	assert_false(engine_lock_take(cluster->engines[1], 0, 1));
+	assert_true(engine_lock_leave(cluster->engines[2], 0, 1));
+	cluster_close(cluster);
+}
+
+#define CROWDED 31u
+
+/* Objects that all have the same few places among what a node keeps. */
+static struct cluster *crowded_open(uint64_t names[CROWDED])
+{
+	struct cluster *cluster = locks_open(CROWDED);
+	unsigned int count = 0;
+
+	for (uint64_t i = 0; i < CROWDED; i++)
+		assert_int_equal(lock_call(cluster, 0, SYNC_DESTROY, i * 8), 0);
+	for (uint64_t name = 0; count < CROWDED; name += 8) {
+		if ((hash_u64(name) >> 48 & 7) == 0)
+			names[count++] = name;
+	}
+	for (unsigned int i = 0; i < CROWDED; i++)
+		assert_int_equal(lock_call(cluster, 0, SYNC_INIT, names[i]), 0);
+	return cluster;
+}
+
+/* More locks than a node has room to keep: the rest is held as well, and others make room. */
+static void test_kept_no_room(void **state)
+{
+	uint64_t names[CROWDED];
+	struct cluster *cluster = crowded_open(names);
+
+	(void)state;
+	for (unsigned int i = 0; i < CROWDED; i++)
+		assert_int_equal(lock_call(cluster, 1, SYNC_ACQUIRE, names[i]), 0);
+	for (unsigned int i = 0; i < CROWDED; i++) {
+		assert_int_equal(lock_call(cluster, 2, SYNC_TRY, names[i]), -EBUSY);
+		assert_int_equal(lock_call(cluster, 1, SYNC_ACQUIRE, names[i]), -EDEADLK);
+		assert_int_equal(lock_call(cluster, 1, SYNC_RELEASE, names[i]), 0);
+		assert_int_equal(lock_call(cluster, 1, SYNC_RELEASE, names[i]), -EPERM);
+	}
+	for (unsigned int node = 1; node < 3; node++) {
+		for (unsigned int i = 0; i < CROWDED; i++) {
+			assert_int_equal(lock_call(cluster, node, SYNC_ACQUIRE, names[i]), 0);
+			assert_int_equal(lock_call(cluster, node, SYNC_RELEASE, names[i]), 0);
+		}
+	}
+	for (unsigned int i = 0; i < CROWDED; i++)
+		assert_int_equal(lock_call(cluster, 3, SYNC_DESTROY, names[i]), 0);
+	assert_true(cluster_quiet(cluster));
+	cluster_close(cluster);
+}
+
+/* A thread whose number has no room in a word locks too, with a message. */
+static void test_kept_late_thread(void **state)
+{
+	struct cluster *cluster = locks_open(1);
+	struct event event = sync_event_make(cluster, SYNC_LOCK, SYNC_ACQUIRE, 0, 1u << 22);
+
+	(void)state;
+	assert_int_equal(lock_call(cluster, 1, SYNC_ACQUIRE, 0), 0);
+	assert_int_equal(lock_call(cluster, 1, SYNC_RELEASE, 0), 0);
+	assert_false(engine_lock_take(cluster->engines[1], 0, 1u << 22));
+	assert_int_equal(cluster_step(cluster, 1, &event), 0);
+	cluster_run(cluster);
+	assert_int_equal(cluster_status(cluster, event.token), 0);
+	assert_false(engine_lock_take(cluster->engines[1], 0, 1));
+	assert_int_equal(lock_call(cluster, 2, SYNC_TRY, 0), -EBUSY);
+	event = sync_event_make(cluster, SYNC_LOCK, SYNC_RELEASE, 0, 1u << 22);
+	assert_int_equal(cluster_step(cluster, 1, &event), 0);
+	cluster_run(cluster);
+	assert_int_equal(cluster_status(cluster, event.token), 0);
+	assert_int_equal(lock_call(cluster, 2, SYNC_TRY, 0), 0);
+	cluster_close(cluster);
+}
+
+/* Only a lock's manager recalls it; only who has it returns it. */
+static void test_kept_broken(void **state)
+{
+	struct cluster *cluster = locks_open(1);
+	struct message message = { .kind = MSG_SYNC_RECALL, .bytes = 16 };
+	struct event event = { .kind = EV_MESSAGE, .peer = node_id(2), .message = &message };
+
+	(void)state;
+	assert_int_equal(lock_call(cluster, 1, SYNC_ACQUIRE, 0), 0);
+	assert_int_equal(cluster_step(cluster, 1, &event), -EPROTO);
+	message = (struct message){ .kind = MSG_SYNC_REQUEST, .bytes = 32 };
+	message.sync_request.kind = SYNC_LOCK;
+	message.sync_request.op = SYNC_RETURN;
+	assert_int_equal(cluster_step(cluster, 0, &event), -EPROTO);
+	event.peer = node_id(1);
+	assert_int_equal(cluster_step(cluster, 0, &event), 0);
+	assert_int_equal(cluster_step(cluster, 0, &event), -EPROTO);
 	cluster_close(cluster);
 }
 
@@ -909,6 +1109,11 @@ int main(void)
 		cmocka_unit_test(test_waiting_limit),
 		cmocka_unit_test(test_broken_requests),
 		cmocka_unit_test(test_walk_after_destroying),
+		cmocka_unit_test(test_kept_without_messages),
+		cmocka_unit_test(test_kept_recalled),
+		cmocka_unit_test(test_kept_no_room),
+		cmocka_unit_test(test_kept_late_thread),
+		cmocka_unit_test(test_kept_broken),
 		cmocka_unit_test(test_crowd),
 	};
 

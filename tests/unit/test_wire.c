@@ -95,6 +95,7 @@ static const struct message samples[MSG_KIND_END] = {
 						 .argument = 0x99aabbcc,
 						 .kind = SYNC_BARRIER,
 						 .op = SYNC_ARRIVE } },
+	[MSG_SYNC_RECALL] = { .sync_recall = { .name = PAGES * PAGE_BYTES - 1 } },
 	[MSG_HEAP_REQUEST] = { .heap_request = { .unit_count = UNITS,
 						 .slot = 0x11223344,
 						 .placement = PLACE_CYCLIC } },
@@ -330,6 +331,8 @@ static const struct change changes[] = {
 	{ "op 0", MSG_SYNC_REQUEST, FIELD(sync_request.op), 0, -EBADMSG },
 	{ "no such op", MSG_SYNC_REQUEST, FIELD(sync_request.op), SYNC_OP_END, -EBADMSG },
 	{ "not zero", MSG_SYNC_REQUEST, FIELD(sync_request.zero), 1, -EBADMSG },
+
+	{ "past the end", MSG_SYNC_RECALL, FIELD(sync_recall.name), PAGES *PAGE_BYTES, -EBADMSG },
 
 	{ "no unit", MSG_HEAP_REQUEST, FIELD(heap_request.unit_count), 0, -EBADMSG },
 	{ "too many", MSG_HEAP_REQUEST, FIELD(heap_request.unit_count), UNITS + 1, -EBADMSG },
