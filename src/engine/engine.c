@@ -20,7 +20,7 @@ static bool config_valid(const struct engine_config *config)
 	return config->node_count >= 1 && config->node_count <= NODES_MAX &&
 	       config->self.value < config->node_count && config->page_limit >= UNIT_PAGES &&
 	       config->page_limit <= SPACE_PAGES_MAX && config->page_limit % UNIT_PAGES == 0 &&
-	       config->manager >= MANAGER_FIXED && config->manager <= MANAGER_DYNAMIC &&
+	       config->manager >= MANAGER_FIXED && config->manager <= MANAGER_LAST &&
 	       config->page_requests >= UNIT_PAGES && config->calls >= 2 &&
 	       config->calls <= LOOP_MAX / 2 && config->hold_ns <= UINT64_C(1000000000);
 }

@@ -24,6 +24,8 @@ enum manager_kind {
 	MANAGER_DYNAMIC,   /* the same; requests follow hints (probable owners) */
 };
 
+#define MANAGER_LAST MANAGER_DYNAMIC
+
 struct engine_config {
 	struct node_id self;
 	unsigned int node_count;

@@ -14,6 +14,7 @@
 #include "node/times.h"
 #include "node/trap.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -83,6 +84,9 @@ static enum manager_kind manager_kind(const struct node *node)
 		[MANAGER_CHOICE_BROADCAST] = MANAGER_BROADCAST,
 		[MANAGER_CHOICE_DYNAMIC] = MANAGER_DYNAMIC,
 	};
+
+	static_assert(sizeof(kinds) == MANAGER_CHOICES * sizeof(kinds[0]), "one for each choice");
+	static_assert((int)MANAGER_CHOICES == (int)MANAGER_LAST, "each kind can be chosen");
 
 	return kinds[settings_choice(&node->settings, SETTING_MANAGER)];
 }

@@ -10,6 +10,7 @@
 #include "base/id.h"
 #include "base/log.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -35,6 +36,8 @@
 
 static const char *const fabric_choices[] = { "auto", "shm", "verbs", NULL };
 static const char *const manager_choices[] = { "fixed", "central", "broadcast", "dynamic", NULL };
+static_assert(sizeof(manager_choices) == (MANAGER_CHOICES + 1) * sizeof(char *),
+	      "a name for each enum manager_choice");
 static const char *const placement_choices[] = { "cyclic", "first-touch", "local", NULL };
 static const char *const delivery_choices[] = { "inline", "thread", NULL };
 static const char *const on_loss_choices[] = { "abort", "error", NULL };

@@ -84,6 +84,7 @@ enum manager_choice {
 	MANAGER_CHOICE_CENTRAL,
 	MANAGER_CHOICE_BROADCAST,
 	MANAGER_CHOICE_DYNAMIC,
+	MANAGER_CHOICES,
 };
 
 enum placement_choice {

@@ -25,7 +25,7 @@ static bool manager_parse(const char *name, enum manager_kind *manager)
 		[MANAGER_DYNAMIC] = "dynamic",
 	};
 
-	for (unsigned int i = MANAGER_FIXED; i <= MANAGER_DYNAMIC; i++) {
+	for (unsigned int i = MANAGER_FIXED; i <= MANAGER_LAST; i++) {
 		if (strcmp(name, names[i]) == 0) {
 			*manager = (enum manager_kind)i;
 			return true;

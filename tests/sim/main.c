@@ -84,7 +84,7 @@ static bool mode_parse(const char *name, enum sim_mode *mode)
 
 static bool manager_parse(const char *name, enum manager_kind *manager)
 {
-	for (unsigned int i = MANAGER_FIXED; i <= MANAGER_DYNAMIC; i++) {
+	for (unsigned int i = MANAGER_FIXED; i <= MANAGER_LAST; i++) {
 		if (strcmp(name, sim_manager_name((enum manager_kind)i)) == 0) {
 			*manager = (enum manager_kind)i;
 			return true;

@@ -303,6 +303,14 @@ static const struct change changes[] = {
 	{ "no such node", MSG_FETCH_FAILED, FIELD(run.node), NODES, -EBADMSG },
 	{ "past the end", MSG_FETCH_FAILED, FIELD(run.page), PAGES - 1, -EBADMSG },
 	{ "no such node", MSG_LOST, FIELD(run.node), NODES, -EBADMSG },
+	{ "no such node", MSG_UPDATE, FIELD(grant.owner), NODES, -EBADMSG },
+	{ "another length", MSG_UPDATE, FIELD(grant.page_count), 1, -EBADMSG },
+	{ "no page", MSG_UPDATED, FIELD(run.page_count), 0, -EBADMSG },
+	{ "a node unasked", MSG_UPDATED, FIELD(run.node), 1, -EBADMSG },
+	{ "no page", MSG_UPDATE_FAILED, FIELD(run.page_count), 0, -EBADMSG },
+	{ "no such node", MSG_UPDATE_FAILED, FIELD(run.node), NODES, -EBADMSG },
+	{ "past the end", MSG_PUBLISHED, FIELD(run.page), PAGES - 1, -EBADMSG },
+	{ "a node unasked", MSG_PUBLISHED, FIELD(run.node), 1, -EBADMSG },
 	{ "two pages", MSG_KEY_REQUEST, FIELD(run.page_count), 2, -EBADMSG },
 	{ "past the end", MSG_KEY_REQUEST, FIELD(run.page), PAGES, -EBADMSG },
 	{ "a node unasked", MSG_KEY_REQUEST, FIELD(run.node), 1, -EBADMSG },
@@ -376,6 +384,8 @@ static const struct change changes[] = {
 
 static void test_single_changes(void **state)
 {
+	bool refused[MSG_KIND_END] = { false };
+
 	(void)state;
 	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
 		const struct change *change = &changes[i];
@@ -390,6 +400,12 @@ static void test_single_changes(void **state)
 		if (strcmp(change->what, "another length") == 0)
 			message.bytes = bytes;
 		assert_int_equal(decode(&message, message.bytes), change->error);
+		refused[change->kind] |= change->error != 0;
+	}
+	/* Each kind is checked for something. */
+	for (unsigned int kind = 1; kind < MSG_KIND_END; kind++) {
+		if (!refused[kind])
+			fail_msg("no change to %s is refused", message_name((int)kind));
 	}
 }
 
