@@ -25,6 +25,8 @@ static bool manager_parse(const char *name, enum manager_kind *manager)
 		[MANAGER_DYNAMIC] = "dynamic",
 	};
 
+	static_assert(sizeof(names) == (MANAGER_LAST + 1) * sizeof(names[0]), "a name for each");
+
 	for (unsigned int i = MANAGER_FIXED; i <= MANAGER_LAST; i++) {
 		if (strcmp(name, names[i]) == 0) {
 			*manager = (enum manager_kind)i;

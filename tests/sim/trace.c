@@ -29,6 +29,8 @@ const char *sim_manager_name(enum manager_kind manager)
 		[MANAGER_DYNAMIC] = "dynamic",
 	};
 
+	static_assert(sizeof(names) == (MANAGER_LAST + 1) * sizeof(names[0]), "a name for each");
+
 	return names[manager];
 }
 
