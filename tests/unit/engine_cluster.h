@@ -36,6 +36,7 @@ struct cluster_free {
 struct cluster {
 	struct engine_config config;
 	struct engine *engines[CLUSTER_NODES];
+	void *memory[CLUSTER_NODES]; /* that they are in */
 	bool lost[CLUSTER_NODES];
 	struct commands commands;
 	struct cluster_message *queue;

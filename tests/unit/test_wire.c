@@ -405,7 +405,8 @@ static void test_single_changes(void **state)
 	/* Each kind is checked for something. */
 	for (unsigned int kind = 1; kind < MSG_KIND_END; kind++) {
 		if (!refused[kind])
-			fail_msg("no change to %s is refused", message_name((int)kind));
+			fail_msg("no change to %s is refused",
+				 message_name((enum message_kind)kind));
 	}
 }
 
