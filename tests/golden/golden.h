@@ -79,6 +79,8 @@ const char *play_told(struct play *play, unsigned int node, unsigned int lost);
 const char *play_pin(struct play *play, unsigned int node, uint64_t page, bool write);
 const char *play_unpin(struct play *play, unsigned int node, uint64_t page, bool write);
 const char *play_cancel(struct play *play, unsigned int node, uint64_t call);
+const char *play_lock(struct play *play, unsigned int node, enum sync_op op, uint64_t lock,
+		      uint32_t thread);
 const char *play_publish(struct play *play, unsigned int node);
 
 /* NULL, or what is still under way when a script is over. */

@@ -229,6 +229,18 @@ const char *play_cancel(struct play *play, unsigned int node, uint64_t call)
 	return step(play, node, &event);
 }
 
+const char *play_lock(struct play *play, unsigned int node, enum sync_op op, uint64_t lock,
+		      uint32_t thread)
+{
+	struct event event = {
+		.kind = EV_SYNC,
+		.token = cluster_token(play->cluster),
+		.sync = { .name = lock, .kind = SYNC_LOCK, .op = op, .thread = thread },
+	};
+
+	return step(play, node, &event);
+}
+
 const char *play_publish(struct play *play, unsigned int node)
 {
 	struct event event = { .kind = EV_PUBLISH, .token = cluster_token(play->cluster) };

@@ -6,6 +6,7 @@
  */
 #include "golden.h"
 
+#include "sim/lines.h"
 #include "unit/engine_cluster.h"
 
 #include <inttypes.h>
@@ -164,6 +165,27 @@ static const char *cancel(struct play *play, const char *rest)
 	return play_cancel(play, node, call);
 }
 
+/* "n1 acquire 8 by 2": thread 2 of n1, lock 8. */
+static const char *lock(struct play *play, const char *rest)
+{
+	static const enum sync_op ops[] = { SYNC_INIT, SYNC_DESTROY, SYNC_ACQUIRE, SYNC_TRY,
+					    SYNC_RELEASE };
+	unsigned int node;
+	char name[16];
+	uint64_t lock;
+	unsigned int thread;
+	int end = 0;
+
+	if (sscanf(rest, "n%u %15s %" SCNu64 " by %u%n", &node, name, &lock, &thread, &end) != 4 ||
+	    !ended(rest, end))
+		return not_understood;
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		if (strcmp(name, line_sync_op(ops[i])) == 0)
+			return play_lock(play, node, ops[i], lock, thread);
+	}
+	return not_understood;
+}
+
 static const char *bytes(struct play *play, const char *rest)
 {
 	unsigned int node;
@@ -252,6 +274,7 @@ static const struct {
 	{ .name = "pin", .parse = pin },
 	{ .name = "unpin", .parse = unpin },
 	{ .name = "cancel", .parse = cancel },
+	{ .name = "lock", .parse = lock },
 	{ .name = "publish", .of_node = play_publish },
 	{ .name = "deliver", .of_nodes = play_deliver },
 	{ .name = "delay", .parse = delay },

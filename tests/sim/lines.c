@@ -13,6 +13,22 @@ static void print_pages(FILE *out, uint64_t page, uint32_t page_count)
 		fprintf(out, "+%u", page_count);
 }
 
+const char *line_sync_op(enum sync_op op)
+{
+	static const char *const names[] = {
+		[SYNC_INIT] = "init",	    [SYNC_DESTROY] = "destroy",
+		[SYNC_ACQUIRE] = "acquire", [SYNC_ACQUIRE_READ] = "acquire for reading",
+		[SYNC_TRY] = "try",	    [SYNC_TRY_READ] = "try for reading",
+		[SYNC_RELEASE] = "release", [SYNC_ENLIST] = "enlist",
+		[SYNC_SIGNAL] = "signal",   [SYNC_BROADCAST] = "broadcast",
+		[SYNC_ARRIVE] = "arrive",   [SYNC_RETURN] = "return",
+		[SYNC_HELD] = "held",
+	};
+
+	static_assert(sizeof(names) == SYNC_OP_END * sizeof(names[0]), "a name for each");
+	return names[op];
+}
+
 /* ---- messages ---- */
 
 static void print_grant(FILE *out, const struct message_grant *grant)
@@ -81,6 +97,12 @@ static void print_moving(FILE *out, const struct message *message)
 	}
 }
 
+static void print_sync(FILE *out, const struct message_sync_request *request)
+{
+	fprintf(out, "object %" PRIu64 " %s thread %u slot %u", request->name,
+		line_sync_op((enum sync_op)request->op), request->thread, request->slot);
+}
+
 /* A run of pages, and the node that it is about, if its kind names one. */
 static void print_about(FILE *out, enum message_kind kind, const struct message_run *run)
 {
@@ -115,9 +137,7 @@ static void print_message(FILE *out, const struct message *message)
 	else if (kind == MSG_SYNC_RECALL)
 		fprintf(out, "object %" PRIu64, message->sync_recall.name);
 	else if (kind == MSG_SYNC_REQUEST)
-		fprintf(out, "object %" PRIu64 " op %u thread %u slot %u",
-			message->sync_request.name, message->sync_request.op,
-			message->sync_request.thread, message->sync_request.slot);
+		print_sync(out, &message->sync_request);
 	else if (kind == MSG_REPLY)
 		fprintf(out, "slot %u status %d", message->reply.slot, message->reply.status);
 	else if (kind == MSG_COLLECT || kind == MSG_COLLECT_DONE)
@@ -190,8 +210,9 @@ void line_event(FILE *out, struct node_id id, const struct event *event)
 		fprintf(out, "collective call op %d\n", event->collect.op);
 		return;
 	case EV_SYNC:
-		fprintf(out, "call %" PRIu64 ": object %" PRIu64 " op %d\n", event->token.value,
-			event->sync.name, event->sync.op);
+		fprintf(out, "call %" PRIu64 ": object %" PRIu64 " %s thread %u\n",
+			event->token.value, event->sync.name, line_sync_op(event->sync.op),
+			event->sync.thread);
 		return;
 	case EV_HEAP_ALLOC:
 	case EV_HEAP_RELEASE:

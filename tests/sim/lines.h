@@ -7,6 +7,9 @@
 
 #include <stdio.h>
 
+/* "acquire": what stands in the lines about synchronisation objects. */
+const char *line_sync_op(enum sync_op op);
+
 /* "n1: from n0 READ_GRANT p64 owner n0 version 0" */
 void line_event(FILE *out, struct node_id id, const struct event *event);
 
