@@ -42,9 +42,11 @@ std::vector<Kind> kinds_for(int nodes)
 	return kinds;
 }
 
-char *prepare(const Kind &kind, uint64_t page_count)
+char *prepare(const Kind &kind, uint64_t page_count, char *again)
 {
-	char *pages = static_cast<char *>(dsm_malloc_at(page_count * DSM_PAGE_BYTES, kind.home));
+	const size_t bytes = page_count * DSM_PAGE_BYTES;
+	char *pages =
+		again != nullptr ? again : static_cast<char *>(dsm_malloc_at(bytes, kind.home));
 
 	must(pages == nullptr ? -1 : 0);
 	for (Step step : kind.by_peer)

@@ -23,8 +23,8 @@ struct Kind {
 /* Those that a job of so many nodes can have. */
 std::vector<Kind> kinds_for(int nodes);
 
-/* Allocates a batch and brings it into its state; on node 0, which the others obey. */
-char *prepare(const Kind &kind, uint64_t page_count);
+/* Brings a batch into its state, a new one or `again`; on node 0, which the others obey. */
+char *prepare(const Kind &kind, uint64_t page_count, char *again = nullptr);
 
 /* One access. */
 inline void touch(char *page, bool write)

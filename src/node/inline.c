@@ -33,6 +33,7 @@
 
 /* From here on a polling thread also gives way to others that could run on its core. */
 #define YIELD_AFTER_NS 20000u
+#define YIELD_LOOKS (8 * CLOCK_LOOKS)
 
 static struct arrivals *arrivals_of(struct node *node, struct page_id page)
 {
@@ -165,7 +166,7 @@ static void poll_for_arrival(struct node *node, struct arrivals *arrivals, uint3
 		relax();
 		if (timers)
 			waited_ns = clock_now_ns() - start_ns;
-		if (timers && waited_ns > YIELD_AFTER_NS)
+		if (waited_ns > YIELD_AFTER_NS && looks % YIELD_LOOKS == 0)
 			sched_yield();
 	}
 	atomic_fetch_sub_explicit(&node->pollers, 1, memory_order_relaxed);
@@ -237,7 +238,7 @@ void inline_fault(struct node *node, struct page_id page, enum inline_access acc
 
 	ASSERT(error == 0 || error == -EAGAIN);
 	if (!arrived(arrivals, before))
-		loop_progress(node);
+		loop_look(node);
 	if (error == 0 && !arrived(arrivals, before)) {
 		pthread_mutex_unlock(&node->lock);
 		wait_for_arrival(node, arrivals, before, mask);

@@ -265,9 +265,11 @@ static void sleep_until(struct node *node, uint64_t due_ns)
 	ppoll(fds, 2 + node->link_count, due_ns == UINT64_MAX ? NULL : &timeout, NULL);
 }
 
-static bool others_poll(const struct node *node)
+/* Do other threads make progress: are they at it, or have they been since this one last looked? */
+static bool others_come(const struct node *node)
 {
-	return atomic_load_explicit(&node->pollers, memory_order_relaxed) > 0;
+	return node->visits - node->visits_seen >= DOZE_VISITS ||
+	       atomic_load_explicit(&node->pollers, memory_order_relaxed) > 0;
 }
 
 static uint64_t wake_ns(const struct node *node)
@@ -286,8 +288,7 @@ static void go_to_sleep(struct node *node)
 	if (node->fault_next < node->fault_count)
 		return;
 	node->asleep = true;
-	node->dozing = node->wait_spin_ns > 0 &&
-		       (node->visits - node->visits_seen >= DOZE_VISITS || others_poll(node));
+	node->dozing = node->wait_spin_ns > 0 && others_come(node);
 	node->visits_seen = node->visits;
 	node->sleep_until_ns = wake_ns(node);
 	if (node->dozing || links_arm(node) == 0) {
@@ -314,7 +315,7 @@ static uint64_t patience_ns(const struct node *node)
 								   memory_order_relaxed) > 0
 					    : engine_threads_waiting(node->engine);
 
-	if (others_poll(node))
+	if (node->wait_spin_ns > 0 && others_come(node))
 		return 0; /* it would only be in their way */
 	if (node->loop_spin_ns > 0)
 		return node->loop_spin_ns;

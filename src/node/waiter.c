@@ -22,6 +22,7 @@
 
 /* From here on a polling thread also gives way to others that could run on its core. */
 #define YIELD_AFTER_NS 20000u
+#define YIELD_LOOKS (8 * CLOCK_LOOKS)
 
 enum waiter_state {
 	WAITER_WAITING = 0,
@@ -99,7 +100,7 @@ static bool poll_for(struct node *node, struct waiter *waiter)
 			start_ns = now_ns;
 		if (now_ns - start_ns > node->wait_spin_ns)
 			return false;
-		if (now_ns - start_ns > YIELD_AFTER_NS)
+		if (now_ns - start_ns > YIELD_AFTER_NS && looks % YIELD_LOOKS == 0)
 			sched_yield();
 	}
 	return false;
