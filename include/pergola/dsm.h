@@ -64,6 +64,7 @@ extern "C" {
 #define DSM_ADVICE_SEQUENTIAL 1 /* they will be read in ascending order: read-ahead at once */
 #define DSM_ADVICE_RANDOM 2	/* no read-ahead */
 #define DSM_ADVICE_WILLNEED 3	/* bring them, but for pages that another node is writing */
+#define DSM_ADVICE_DONE 4	/* they will not be needed soon: this node's copies may go */
 
 /* ---- joining and leaving ------------------------------------------------------------------ */
 
@@ -294,6 +295,8 @@ struct dsm_stats {
 	uint64_t completions;	  /* that RDMA devices have told of */
 	uint64_t pages_published; /* changed pages of DSM_UPDATE, shown to all */
 	uint64_t pages_updated;	  /* pages that got another node's changes and stayed mapped */
+	uint64_t pages_evicted;	  /* copies given up for their memory */
+	uint64_t pages_cached;	  /* copies that count against option "cache", now */
 	uint64_t pages_ahead;	  /* pages asked for by read-ahead and DSM_ADVICE_WILLNEED ... */
 	uint64_t pages_ahead_had; /* ... and of those, that came */
 };

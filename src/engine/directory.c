@@ -316,6 +316,7 @@ static int confirmed(struct engine *engine, struct node_id from, struct page_id 
 	}
 	if (!write) {
 		ROW("read confirmed");
+		evict_read_confirmed(engine, entry, page, from);
 	} else {
 		ROW("write confirmed");
 		ASSERT(entry->state == DIRECTORY_WRITE_GRANTED);
@@ -324,6 +325,7 @@ static int confirmed(struct engine *engine, struct node_id from, struct page_id 
 		entry->spare = MUTANT(OLD_SPARE) ? entry->spare : 0;
 		entry->state = DIRECTORY_QUIET;
 		set_flag(entry, DIRECTORY_EXCLUSIVE, true);
+		set_flag(entry, DIRECTORY_RETURNING, false);
 	}
 	if (!MUTANT(UNSERVED_QUEUE))
 		directory_pump(engine, entry, page);
@@ -370,7 +372,7 @@ int directory_declined(struct engine *engine, struct node_id from, const struct 
 	return 0;
 }
 
-static bool is_granted(struct engine *engine, const struct directory_entry *entry, size_t node)
+bool directory_is_granted(struct engine *engine, const struct directory_entry *entry, size_t node)
 {
 	for (uint32_t link = entry->granted; link != 0; link = request_at(engine, link)->next) {
 		if (request_at(engine, link)->node.value == node)
@@ -388,7 +390,8 @@ static size_t confirmed_holder(struct engine *engine, struct directory_entry *en
 	const uint64_t *holders = holders_of(entry);
 	size_t node = bitset_next(holders, engine->set_words, from);
 
-	while (node != BITSET_NONE && is_granted(engine, entry, node) && !MUTANT(HASTY_HEIR))
+	while (node != BITSET_NONE && directory_is_granted(engine, entry, node) &&
+	       !MUTANT(HASTY_HEIR))
 		node = bitset_next(holders, engine->set_words, node + 1);
 	return node;
 }
@@ -424,6 +427,7 @@ static void fetch_elsewhere(struct engine *engine, struct directory_entry *entry
 	if (source != BITSET_NONE && request->tries < FETCH_TRIES_MAX && !MUTANT(HASTY_REFUSAL)) {
 		ROW("another copy");
 		request->tries++;
+		set_flag(entry, DIRECTORY_MIXED, true);
 		grant(engine, entry, link, node_id((unsigned int)source));
 	} else if (entry->granted != 0) {
 		ROW("another copy later");

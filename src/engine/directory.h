@@ -42,6 +42,9 @@ static inline struct request *request_at(struct engine *engine, uint32_t link)
 /* ---- queue.c ---- */
 
 /* A fresh request's index + 1; there must be room. */
+/* Is a grant to `node` not confirmed? */
+bool directory_is_granted(struct engine *engine, const struct directory_entry *entry, size_t node);
+
 uint32_t queue_new(struct engine *engine);
 void queue_release(struct engine *engine, uint32_t link);
 void queue_push(struct engine *engine, struct directory_entry *entry, uint32_t link);

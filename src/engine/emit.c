@@ -153,6 +153,21 @@ void emit_absent(struct engine *engine, struct node_id peer, struct page_id page
 	message->bytes = (uint16_t)message_bytes(message);
 }
 
+void emit_pages(struct engine *engine, struct node_id peer, enum message_kind kind,
+		struct page_id page)
+{
+	struct message *message = latest(engine, peer);
+
+	if (message == NULL || message->kind != kind || message->pages.page_count == PAGES_MAX) {
+		message = place(engine, peer);
+		if (message == NULL)
+			return;
+		*message = (struct message){ .kind = (uint16_t)kind };
+	}
+	message->pages.pages[message->pages.page_count++] = page.value;
+	message->bytes = (uint16_t)message_bytes(message);
+}
+
 static bool delta_fits(uint64_t base, uint64_t version)
 {
 	int64_t delta = (int64_t)(version - base);

@@ -265,6 +265,13 @@ static int take_message(struct engine *engine, struct node_id from, const struct
 	case MSG_UPDATE:
 	case MSG_PUBLISHED:
 		return take_holder_message(engine, from, message);
+	case MSG_EVICT:
+		return evict_asked(engine, from, &message->pages);
+	case MSG_EVICTED:
+	case MSG_KEPT:
+		return evict_answered(engine, from, &message->pages, message->kind == MSG_EVICTED);
+	case MSG_TAKE:
+		return evict_take(engine, from, &message->pages);
 	case MSG_HOME_QUERY:
 		if (engine->config.self.value != 0)
 			return -EPROTO;
@@ -325,6 +332,7 @@ static void peer_down(struct engine *engine, struct node_id peer)
 	call_peer_down(engine, peer);
 	sync_peer_down(engine, peer);
 	page_peer_down(engine, peer);
+	evict_peer_down(engine, peer);
 	update_peer_down(engine, peer);
 	directory_peer_down(engine, peer);
 	recover_peer_down(engine, peer);
@@ -391,6 +399,9 @@ static int take_event(struct engine *engine, const struct event *event)
 	case EV_UNPIN:
 		pin_release(engine, event);
 		return 0;
+	case EV_EVICT:
+		evict_event(engine, event);
+		return 0;
 	case EV_PUBLISH:
 		return update_publish(engine, event);
 	case EV_SYNC:
@@ -433,10 +444,10 @@ uint64_t engine_timer_ns(const struct engine *engine)
 bool engine_quiet(const struct engine *engine)
 {
 	return engine->pending_count == 0 && engine->deferral_count == 0 &&
-	       engine->pager_count == 0 && engine->request_count == 0 && engine->call_count == 0 &&
-	       engine->home_waiter_count == 0 && engine->collect.token.value == 0 &&
-	       !directory_repairing(engine) && sync_quiet(engine) && pin_quiet(engine) &&
-	       update_quiet(engine);
+	       engine->pager_count == 0 && engine->leave_count == 0 && engine->request_count == 0 &&
+	       engine->call_count == 0 && engine->home_waiter_count == 0 &&
+	       engine->collect.token.value == 0 && !directory_repairing(engine) &&
+	       sync_quiet(engine) && pin_quiet(engine) && update_quiet(engine);
 }
 
 bool engine_threads_waiting(const struct engine *engine)
@@ -453,6 +464,11 @@ enum page_state engine_page_state(const struct engine *engine, struct page_id pa
 {
 	ASSERT(page.value < engine->config.page_limit);
 	return (enum page_state)engine->pages[page.value].state;
+}
+
+uint32_t engine_leaving(const struct engine *engine)
+{
+	return engine->leave_count;
 }
 
 bool engine_page_missing(const struct engine *engine, struct page_id page)

@@ -59,6 +59,7 @@ enum event_kind {
 	EV_PIN,		 /* pin, token: have the page here, and keep it */
 	EV_PIN_CANCEL,	 /* token: of an EV_PIN that is not waited for any more */
 	EV_UNPIN,	 /* pin: of a page that is pinned so */
+	EV_EVICT,	 /* run: this node could use their memory for something else */
 	EV_PUBLISH,	 /* token: what this node has stored under write-update is to be seen */
 	EV_SYNC,	 /* sync, token */
 	EV_COLLECT,	 /* collect, token */
@@ -91,7 +92,7 @@ struct event {
 			 * not taken from a writer. */
 			bool guess;
 		} fault;
-		struct run run; /* EV_READ_DONE, EV_UPDATE_DONE */
+		struct run run; /* EV_READ_DONE, EV_UPDATE_DONE, EV_EVICT */
 		struct {
 			struct run run;
 			bool downgrade; /* else invalidate */
@@ -151,6 +152,7 @@ enum command_kind {
 	CMD_FAIL,	/* run, peer: cannot be had, because peer is lost */
 	CMD_COMPLETE,	/* token, status, value, data: a call is over */
 	CMD_LOSE,	/* peer: others have lost it; to be treated as lost here too */
+	CMD_RELEASE,	/* run: frames hold zeros from now on; not mapped, and nobody reads them */
 	CMD_FREE, /* offset, size_class: a block of this node's superblocks was freed elsewhere */
 };
 
@@ -195,8 +197,10 @@ struct engine_stats {
 	uint64_t pages_fetched;
 	uint64_t pages_granted;
 	uint64_t prefetches;
-	uint64_t guesses;     /* pages asked for that nobody may need ... */
-	uint64_t guesses_met; /* ... and that came */
+	uint64_t guesses;	/* pages asked for that nobody may need ... */
+	uint64_t guesses_met;	/* ... and that came */
+	uint64_t evictions;	/* copies that were to go ... */
+	uint64_t pages_evicted; /* ... and that went */
 	uint64_t invalidations;
 	uint64_t downgrades;
 	uint64_t pages_published;
@@ -256,6 +260,12 @@ bool engine_pinned(struct engine *engine, struct page_id page, bool write);
 /* ---- for checks: what the engine believes ---- */
 
 enum page_state engine_page_state(const struct engine *engine, struct page_id page);
+/* May the page's frame ever go: is it at home elsewhere, as far as is known? */
+bool engine_evictable(const struct engine *engine, struct page_id page);
+
+/* Pages that were to be evicted, and are not yet, nor kept for certain. */
+uint32_t engine_leaving(const struct engine *engine);
+
 /* Is the page neither here nor asked for? */
 bool engine_page_missing(const struct engine *engine, struct page_id page);
 

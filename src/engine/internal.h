@@ -5,6 +5,7 @@
  *   engine.c     memory, the event switch, messages to oneself
  *   emit.c       commands; adjacent pages join into runs
  *   page.c       the holder's side: this node's pages (states, faults, invalidations, hold time)
+ *   evict.c      copies that are given up for their memory, on both sides
  *   guess.c      pages that nobody may need: asked for, and granted or not, on both sides
  *   directory.c  the manager's side: who holds what, whom to recall it from, what to grant
  *   queue.c      requests that wait at the manager
@@ -50,6 +51,15 @@ enum page_pending {
 	PENDING_WRITE_FETCH,
 };
 
+/* How far this node has come with giving a copy up; see evict.c. */
+enum page_leave {
+	LEAVE_NONE = 0,
+	LEAVE_UNMAPPING, /* the pager is at work; the recall that `peer` names, if any, waits for it
+			  */
+	LEAVE_SHOWN,	 /* the same, but the page is mapped again */
+	LEAVE_ASKED,	 /* the manager is asked whether the frame is needed */
+};
+
 #define VERSION_NONE ((UINT64_C(1) << 48) - 1) /* the frame holds nothing of use */
 
 struct page_entry {
@@ -64,8 +74,10 @@ struct page_entry {
 	 * hand-over is still to come.
 	 */
 	uint16_t peer;
-	uint8_t state : 6;	/* enum page_state */
-	uint8_t updating : 1;	/* write-update: a CMD_UPDATE is under way */
+	uint8_t state : 2;	      /* enum page_state */
+	uint8_t leave : 2;	      /* enum page_leave */
+	uint8_t recall_downgrade : 1; /* the recall that `peer` asked for */
+	uint8_t updating : 1;	      /* write-update: a CMD_UPDATE is under way */
 	uint8_t protecting : 1; /* write-update: a CMD_DOWNGRADE, so that it can be published */
 	uint8_t pending : 5;	/* enum page_pending */
 	uint8_t guess : 1;	/* nobody waited for the page when it was asked for */
@@ -118,7 +130,11 @@ struct directory_entry {
 
 #define DIRECTORY_EXCLUSIVE 1u /* the owner may be writing */
 #define DIRECTORY_LOST 2u      /* the only copy went down with its owner */
-#define DIRECTORY_ORPHANED 4u  /* INVALIDATING for a writer that is lost, UPDATING from one */
+#define DIRECTORY_RETURNING                                                                        \
+	8u		      /* the owner wants to go: the home, when it confirms, is the owner   \
+			       */
+#define DIRECTORY_MIXED 16u   /* grants may be out that name another frame than the owner's */
+#define DIRECTORY_ORPHANED 4u /* INVALIDATING for a writer that is lost, UPDATING from one */
 
 /* A page request at its manager, from its arrival until it is confirmed or refused. */
 struct request {
@@ -380,6 +396,7 @@ struct engine {
 	struct page_entry *pages;
 	uint32_t pending_count; /* pages with pending != PENDING_NONE */
 	uint32_t waited_count;	/* of those, pages with `waited` */
+	uint32_t leave_count;	/* pages with leave != LEAVE_NONE */
 	struct deferral *deferrals;
 	uint32_t deferral_head;
 	uint32_t deferral_count;
@@ -454,6 +471,9 @@ void emit_absent(struct engine *engine, struct node_id peer, struct page_id page
 /* A grant, or an update, which says the same: whose frame has which version. */
 void emit_grant(struct engine *engine, struct node_id peer, enum message_kind kind,
 		struct page_id page, struct node_id owner, uint64_t version);
+/* Joins pages of any numbers. */
+void emit_pages(struct engine *engine, struct node_id peer, enum message_kind kind,
+		struct page_id page);
 void emit_page(struct engine *engine, enum command_kind kind, struct page_id page,
 	       struct node_id peer);
 void emit_lose(struct engine *engine, struct node_id peer);
@@ -512,6 +532,31 @@ void page_guess(struct engine *engine, struct page_id page);
 void page_want_waited(struct engine *engine, struct page_id page);
 /* The page is not asked for any more. True: a thread waits for it. */
 bool page_forget(struct engine *engine, struct page_id page);
+
+/* Answers a recall. */
+void page_acknowledge(struct engine *engine, struct node_id manager, struct page_id page,
+		      bool downgrade);
+/* Has it come so lately that it is to stay for a moment? */
+bool page_fresh(const struct engine *engine, struct page_id page);
+
+/* ---- evict.c ---- */
+
+void evict_event(struct engine *engine, const struct event *event);
+/* True: the page is being unmapped; the recall is answered when it is. */
+bool evict_recalled(struct engine *engine, struct page_id page, struct node_id manager,
+		    bool downgrade);
+/* The pager is done. True: with unmapping the page for that. */
+bool evict_unmapped(struct engine *engine, struct page_id page);
+/* The page was granted to this node. */
+void evict_granted(struct engine *engine, struct page_id page);
+int evict_asked(struct engine *engine, struct node_id from, const struct message_pages *pages);
+int evict_answered(struct engine *engine, struct node_id from, const struct message_pages *pages,
+		   bool gone);
+int evict_take(struct engine *engine, struct node_id from, const struct message_pages *pages);
+/* At the manager: `from` has the page now for reading. */
+void evict_read_confirmed(struct engine *engine, struct directory_entry *entry, struct page_id page,
+			  struct node_id from);
+void evict_peer_down(struct engine *engine, struct node_id peer);
 
 /* ---- guess.c ---- */
 
@@ -598,6 +643,8 @@ bool pin_puts_off(struct engine *engine, struct page_id page, struct node_id man
 void pin_settle(struct engine *engine, struct page_id page, int status);
 /* The page is not asked for: those who still wait for it have that done. */
 void pin_want(struct engine *engine, struct page_id page);
+/* Is it pinned, or a recall of it put off? */
+bool pin_holds(struct engine *engine, struct page_id page);
 bool pin_quiet(const struct engine *engine);
 
 /* ---- update.c ---- */

@@ -26,6 +26,9 @@
 	M(FORGOTTEN_PIN, "a recall that was put off by a pin is never carried out")                \
 	M(DEAF_NOT_NOW, "who waits for a guess that is declined is forgotten")                     \
 	M(SILENT_NOT_NOW, "a guess that is declined is not answered")                              \
+	M(HASTY_LEAVER, "a recall is answered while the page is still being evicted")              \
+	M(KEPT_EVICTED, "a frame that was given back keeps its version")                           \
+	M(LOST_RETURN, "an owner goes before the page is back at home")                            \
 	M(LATE_COLLECT, "the end of a collective call after a loss is taken for a breach")         \
 	M(SECOND_GRANT, "a grant that is not waited for is taken for a breach")                    \
 	M(TURNED_TO_READER, "a hint is turned to a reader too, whose request is sent on")          \

@@ -293,6 +293,7 @@ static void granted(struct engine *engine, struct node_id from, const struct mes
 	uint64_t version = grant_version(grant, index);
 
 	set_peer(entry, from);
+	evict_granted(engine, page);
 	if (home_moves(engine, page))
 		note_granter(engine, page, from, version);
 	if ((MUTANT(STALE_GRANT) || (MUTANT(STALE_UPGRADE) && entry->state == PAGE_READ)) &&
@@ -422,8 +423,13 @@ static bool held(const struct engine *engine, const struct page_entry *entry)
 	return engine->config.hold_ns > 0 && left != 0 && left <= hold_us;
 }
 
-static void acknowledge(struct engine *engine, struct node_id manager, struct page_id page,
-			bool downgrade)
+bool page_fresh(const struct engine *engine, struct page_id page)
+{
+	return held(engine, &engine->pages[page.value]);
+}
+
+void page_acknowledge(struct engine *engine, struct node_id manager, struct page_id page,
+		      bool downgrade)
 {
 	emit_run(engine, manager, downgrade ? MSG_DOWNGRADED : MSG_INVALIDATED, page, node_id(0));
 }
@@ -438,11 +444,19 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 		update_recalled(engine, page);
 		return;
 	}
+	if (evict_recalled(engine, page, manager, downgrade))
+		return;
+	if (entry->state == PAGE_INVALID) {
+		ROW("recall of a page that has gone");
+		page_acknowledge(engine, manager, page, downgrade);
+		return;
+	}
 	/* So it was when the recall came; one that is put off leaves the page as it is. */
 	ASSERT(entry->state == PAGE_WRITE || (entry->state == PAGE_READ && !downgrade));
 	if (!MUTANT(STICKY_READ) || entry->pending != PENDING_WRITE_ASKED)
 		entry->state = downgrade ? PAGE_READ : PAGE_INVALID;
 	set_peer(entry, manager);
+	entry->recall_downgrade = downgrade;
 	engine->pager_count++;
 	if (downgrade) {
 		ROW("downgrade");
@@ -454,7 +468,7 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 	emit_page(engine, downgrade ? CMD_DOWNGRADE : CMD_INVALIDATE, page, engine->config.self);
 	if (MUTANT(EARLY_ACK) || (MUTANT(EARLY_DOWNGRADED) && downgrade)) {
 		entry->peer = 0;
-		acknowledge(engine, manager, page, downgrade);
+		page_acknowledge(engine, manager, page, downgrade);
 	}
 }
 
@@ -505,6 +519,9 @@ static bool recall_fits(struct engine *engine, struct page_id page, bool downgra
 	/* A page that this node stops writing by itself may be asked for meanwhile. */
 	if (entry->peer != 0)
 		return downgrade && entry->protecting;
+	/* One that goes does so unknown to the manager. */
+	if (entry->leave == LEAVE_UNMAPPING || entry->leave == LEAVE_ASKED)
+		return true;
 	if (downgrade)
 		return entry->state == PAGE_WRITE || engine_updates(engine, page);
 	return entry->state != PAGE_INVALID;
@@ -563,12 +580,17 @@ void page_pager_done(struct engine *engine, const struct event *event)
 
 		ASSERT(engine->pager_count > 0);
 		engine->pager_count--;
+		if (evict_unmapped(engine, page))
+			continue;
 		if (MUTANT(EARLY_ACK) || (MUTANT(EARLY_DOWNGRADED) && event->pager.downgrade))
 			continue;
 		ASSERT(entry->peer != 0);
 		ROW("pager done");
 		entry->peer = 0;
-		acknowledge(engine, manager, page, event->pager.downgrade);
+		/* Of a page that was being evicted too, this may be the end of that. */
+		page_acknowledge(engine, manager, page,
+				 engine_updates(engine, page) ? event->pager.downgrade
+							      : entry->recall_downgrade);
 		if (event->pager.downgrade && engine_updates(engine, page))
 			update_protected(engine, page, manager);
 	}

@@ -227,6 +227,11 @@ void pin_release(struct engine *engine, const struct event *event)
 		forget(engine, pin);
 }
 
+bool pin_holds(struct engine *engine, struct page_id page)
+{
+	return find(engine, page) != NULL;
+}
+
 bool pin_quiet(const struct engine *engine)
 {
 	return engine->pin.waiter_count == 0 && engine->pin.recalled_count == 0;

@@ -13,15 +13,19 @@ static void advise(struct node *node, struct api_range range, enum advice advice
 }
 
 /* In runs that one step of the engine takes; the lock is free in between. */
-static void bring(struct node *node, struct api_range range)
+static void offer(struct node *node, struct api_range range, enum event_kind kind)
 {
 	while (range.page_count > 0) {
-		struct event event = { .kind = EV_PREFETCH };
+		struct event event = { .kind = kind };
 		uint32_t run =
 			range.page_count < UNIT_PAGES ? (uint32_t)range.page_count : UNIT_PAGES;
 
-		event.fault.run = (struct run){ range.first, run };
-		event.fault.guess = true;
+		if (kind == EV_EVICT) {
+			event.run = (struct run){ range.first, run };
+		} else {
+			event.fault.run = (struct run){ range.first, run };
+			event.fault.guess = true;
+		}
 		node_offer(node, &event);
 		range.first = page_add(range.first, run);
 		range.page_count -= run;
@@ -35,7 +39,7 @@ DSM_API int dsm_advise(const void *addr, size_t size, int advice)
 
 	if (node == NULL)
 		return -ENOTCONN;
-	if (advice < DSM_ADVICE_NORMAL || advice > DSM_ADVICE_WILLNEED)
+	if (advice < DSM_ADVICE_NORMAL || advice > DSM_ADVICE_DONE)
 		return error_set(-EINVAL, "dsm_advise: there is no advice %d", advice);
 	if (size == 0)
 		return 0;
@@ -52,7 +56,11 @@ DSM_API int dsm_advise(const void *addr, size_t size, int advice)
 		advise(node, range, ADVICE_RANDOM);
 		break;
 	case DSM_ADVICE_WILLNEED:
-		bring(node, range);
+		offer(node, range, EV_PREFETCH);
+		break;
+	case DSM_ADVICE_DONE:
+		if (!node->cache.pinned)
+			offer(node, range, EV_EVICT);
 		break;
 	}
 	return 0;

@@ -81,6 +81,8 @@ DSM_API int dsm_stats_get(struct dsm_stats *out)
 		.downgrades = stats->downgrades,
 		.pages_published = stats->pages_published,
 		.pages_updated = stats->pages_updated,
+		.pages_evicted = stats->pages_evicted,
+		.pages_cached = cache_pages(node),
 		.pages_ahead = stats->guesses,
 		.pages_ahead_had = stats->guesses_met,
 		.messages_sent = node->counters.messages_sent,

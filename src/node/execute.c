@@ -90,13 +90,16 @@ static void execute(struct node *node, const struct command *command)
 		return;
 	case CMD_READ:
 	case CMD_UPDATE:
+		cache_arrived(node, run);
 		reads_start(node, command->peer, run, command->kind == CMD_UPDATE);
 		return;
 	case CMD_MAP_READ:
+		cache_arrived(node, run);
 		show(node, run);
 		inline_arrived(node, run, false);
 		return;
 	case CMD_MAP_WRITE:
+		cache_arrived(node, run);
 		must(pager->map(node->pager, run.page, run.page_count, PAGER_WRITE),
 		     "mapping pages");
 		inline_arrived(node, run, false);
@@ -109,6 +112,12 @@ static void execute(struct node *node, const struct command *command)
 	case CMD_INVALIDATE:
 	case CMD_DOWNGRADE:
 		recall(node, command);
+		return;
+	case CMD_RELEASE:
+		if (!node->cache.pinned)
+			must(pager->release(node->pager, run.page, run.page_count),
+			     "giving back memory");
+		cache_left(node, run);
 		return;
 	case CMD_FAIL:
 		fail(node, command);

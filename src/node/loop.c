@@ -174,6 +174,7 @@ bool loop_progress(struct node *node)
 	bool fabric = take_fabrics(node);
 	bool timer = take_timer(node);
 
+	cache_trim(node);
 	reads_retry(node);
 	return fabric || timer;
 }

@@ -274,6 +274,7 @@ static void close_parts(struct node *node)
 	reads_close(node);
 	inline_close(node);
 	ahead_close(node);
+	cache_close(node);
 	times_close(node);
 	close_engine(node);
 	if (node->kick_fd >= 0)
@@ -302,6 +303,8 @@ static int open_parts(struct node *node)
 	error = meet(node, &mine);
 	if (error == 0)
 		error = reads_open(node);
+	if (error == 0)
+		error = cache_open(node);
 	if (error != 0)
 		return error;
 	choose_spin(node);

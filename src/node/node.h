@@ -13,6 +13,7 @@
  *   reads.c    keys of frames, registration, one-sided reads under way
  *   waiter.c   threads that wait for a call to be over
  *   inline.c   threads that serve their own page faults
+ *   cache.c    frames of pages that are at home elsewhere: how many, and which go
  *   ahead.c    pages that are asked for before a thread comes to them (readahead.c: which)
  *   trap.c     SIGBUS: such a fault, or the program's own affair
  *   region.c   regions: addresses and pages; opening one on all nodes
@@ -149,6 +150,36 @@ struct ahead {
 	bool coming;	    /* it is here, or was asked for before */
 };
 
+/* Where a page that is at home elsewhere stands; see cache.c. */
+enum cache_list {
+	CACHE_NONE = 0,
+	CACHE_FRESH,
+	CACHE_KNOWN,
+	CACHE_GHOST,
+	CACHE_LISTS,
+};
+
+/* Links are page + 1. */
+struct cache_link {
+	uint32_t next;
+	uint32_t previous;
+	uint32_t list; /* enum cache_list */
+};
+
+struct cache_queue {
+	uint32_t first;
+	uint32_t last;
+	uint64_t count;
+};
+
+struct cache {
+	uint64_t budget;	  /* pages; 0: no limit */
+	struct cache_link *links; /* one a page; NULL: off */
+	struct cache_queue queues[CACHE_LISTS];
+	bool stalled; /* nothing can go until something comes or goes */
+	bool pinned;  /* a device knows frames: none can be given back */
+};
+
 struct node_counters {
 	uint64_t messages_sent;
 	uint64_t messages_received;
@@ -214,6 +245,7 @@ struct node {
 	unsigned char *landing;
 
 	struct ahead ahead;
+	struct cache cache;
 
 	struct node_counters counters;
 	struct times *times;  /* NULL: off; see times.h */
@@ -413,6 +445,21 @@ uint32_t ahead_shown(struct node *node, struct run run);
 void ahead_reveal(struct node *node, struct run run);
 
 void ahead_advise(struct node *node, struct run run, enum advice advice);
+
+/* ---- cache.c: with the lock ---- */
+
+int cache_open(struct node *node);
+void cache_close(struct node *node);
+
+/* Pages have frames from now on, or none any more. */
+void cache_arrived(struct node *node, struct run run);
+void cache_left(struct node *node, struct run run);
+
+/* Has copies given up if there are more than the budget allows. */
+void cache_trim(struct node *node);
+
+/* Copies of pages that are at home elsewhere; 0 without a budget. */
+uint64_t cache_pages(const struct node *node);
 
 /* ---- region.c ---- */
 

@@ -182,6 +182,16 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.maximum = 1024,
 		.help = "most pages asked for at a time ahead of a thread that reads; 0: off",
 	},
+	[SETTING_CACHE] = {
+		.name = "cache",
+		.environment = "PERGOLA_CACHE",
+		.kind = SETTING_BYTES,
+		.default_text = "0",
+		.minimum = 0,
+		.maximum = TIB,
+		.has_auto = true,
+		.help = "memory for copies of pages at home elsewhere; auto: half; 0: no limit",
+	},
 	[SETTING_SYNC_OBJECTS] = {
 		.name = "sync-objects",
 		.environment = "PERGOLA_SYNC_OBJECTS",

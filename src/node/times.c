@@ -116,6 +116,7 @@ void times_note_command(struct times *times, const struct command *command, bool
 	case CMD_COMPLETE:
 	case CMD_FREE:
 	case CMD_LOSE:
+	case CMD_RELEASE:
 		return;
 	}
 }

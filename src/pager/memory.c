@@ -82,6 +82,17 @@ int memory_zap(void *addr, size_t bytes)
 	return madvise(addr, bytes, MADV_DONTNEED_LOCKED) != 0 ? -errno : 0;
 }
 
+int memory_punch(int fd, uint64_t offset, uint64_t bytes)
+{
+	int result;
+
+	do
+		result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+				   (off_t)bytes);
+	while (result != 0 && errno == EINTR);
+	return result != 0 ? -errno : 0;
+}
+
 int memory_populate(void *addr, size_t bytes)
 {
 	int result;

@@ -24,6 +24,9 @@ int memory_open(void *addr, size_t bytes);
 /* Takes the pages of a mapping out of the page tables, also of one locked by mlock(2). */
 int memory_zap(void *addr, size_t bytes);
 
+/* Gives the frames of a part of the file back; it reads as zeros. */
+int memory_punch(int fd, uint64_t offset, uint64_t bytes);
+
 /* Allocates the frames behind a mapping. -ENOMEM and others. */
 int memory_populate(void *addr, size_t bytes);
 

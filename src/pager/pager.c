@@ -510,6 +510,18 @@ static int pager_invalidate(struct pager *pager, struct page_id page, uint64_t p
 	return for_slices(pager, page, page_count, zap);
 }
 
+/* The kernel takes the frames out of all views first. */
+static int pager_release(struct pager *pager, struct page_id page, uint64_t page_count)
+{
+	int error = memory_punch(pager->memfd, page.value * PAGE_BYTES, page_count * PAGE_BYTES);
+
+	if (error == 0)
+		return 0;
+	return error_set(error, "giving back the frames of pages %llu + %llu: %s",
+			 (unsigned long long)page.value, (unsigned long long)page_count,
+			 strerror(-error));
+}
+
 static int pager_wake(struct pager *pager, struct page_id page, uint64_t page_count)
 {
 	return for_slices(pager, page, page_count, wake);
@@ -587,6 +599,7 @@ const struct pager_ops pager_uffd_ops = {
 	.upgrade = pager_upgrade,
 	.downgrade = pager_downgrade,
 	.invalidate = pager_invalidate,
+	.release = pager_release,
 	.wake = pager_wake,
 	.poison = pager_poison,
 	.poll = pager_poll,

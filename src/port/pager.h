@@ -103,6 +103,12 @@ struct pager_ops {
 	/* Pages become invalid; frames keep their bytes. */
 	int (*invalidate)(struct pager *pager, struct page_id page, uint64_t page_count);
 
+	/*
+	 * Pages become invalid, and their frames are given back: they read as zeros when they are
+	 * next used. Nobody may be using them, by whatever way. -ENOMEM, -EPERM.
+	 */
+	int (*release)(struct pager *pager, struct page_id page, uint64_t page_count);
+
 	/* Lets threads that wait on these pages try again, and changes nothing. */
 	int (*wake)(struct pager *pager, struct page_id page, uint64_t page_count);
 

@@ -38,6 +38,12 @@ static size_t body_bytes(const struct message *message)
 	case MSG_KEY_REQUEST:
 	case MSG_LOST:
 		return sizeof(message->run);
+	case MSG_EVICT:
+	case MSG_EVICTED:
+	case MSG_KEPT:
+	case MSG_TAKE:
+		return offsetof(struct message_pages, pages) +
+		       sizeof(message->pages.pages[0]) * message->pages.page_count;
 	case MSG_QUEUE:
 		return offsetof(struct message_queue, requests) +
 		       sizeof(message->queue.requests[0]) * message->queue.request_count;
@@ -127,6 +133,18 @@ static bool request_valid(const struct message_request *request, const struct wi
 	       node_valid(request->node, limits) && request->home <= limits->node_count &&
 	       (request->flags & ~REQUEST_FLAGS) == 0 &&
 	       (request->zero[0] | request->zero[1] | request->zero[2]) == 0;
+}
+
+static bool pages_valid(const struct message_pages *pages, const struct wire_limits *limits)
+{
+	if (pages->page_count < 1 || pages->page_count > PAGES_MAX ||
+	    (pages->zero[0] | pages->zero[1] | pages->zero[2]) != 0)
+		return false;
+	for (unsigned int i = 0; i < pages->page_count; i++) {
+		if (pages->pages[i] >= limits->page_limit)
+			return false;
+	}
+	return true;
 }
 
 static bool queue_valid(const struct message_queue *queue, const struct wire_limits *limits)
@@ -245,6 +263,11 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 	case MSG_WRITE_REQUEST:
 	case MSG_SEEK:
 		return request_valid(&message->request, limits);
+	case MSG_EVICT:
+	case MSG_EVICTED:
+	case MSG_KEPT:
+	case MSG_TAKE:
+		return pages_valid(&message->pages, limits);
 	case MSG_QUEUE:
 		return queue_valid(&message->queue, limits);
 	case MSG_ABSENT:
@@ -340,6 +363,10 @@ const char *message_name(enum message_kind kind)
 		[MSG_INVALIDATED] = "INVALIDATED",
 		[MSG_DOWNGRADE] = "DOWNGRADE",
 		[MSG_DOWNGRADED] = "DOWNGRADED",
+		[MSG_EVICT] = "EVICT",
+		[MSG_EVICTED] = "EVICTED",
+		[MSG_KEPT] = "KEPT",
+		[MSG_TAKE] = "TAKE",
 		[MSG_QUEUE] = "QUEUE",
 		[MSG_HANDOVER] = "HANDOVER",
 		[MSG_DECLINE] = "DECLINE",

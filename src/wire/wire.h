@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 /* Changes with any change to this file that an older node would misread. */
-#define WIRE_VERSION 3u
+#define WIRE_VERSION 4u
 
 #define MESSAGE_MAX 256u
 
@@ -41,6 +41,9 @@
 /* Blocks that one message can free at most. */
 #define FREES_MAX 28u
 
+/* Pages that one message can name, if they are not adjacent. */
+#define PAGES_MAX 28u
+
 /* Pages of the largest shared space: 2^40 bytes. */
 #define SPACE_PAGES_MAX (UINT64_C(1) << 28)
 
@@ -58,6 +61,10 @@ enum message_kind {
 	MSG_INVALIDATED,      /* holder to manager: run */
 	MSG_DOWNGRADE,	      /* manager to owner: run */
 	MSG_DOWNGRADED,	      /* owner to manager: run */
+	MSG_EVICT,   /* holder to manager: pages: not mapped any more. Is the frame needed? */
+	MSG_EVICTED, /* manager to holder: pages: no */
+	MSG_KEPT,    /* manager to holder: pages: yes, for now */
+	MSG_TAKE,    /* manager to home: pages: ask for them, their owner wants to go */
 	/* Pages whose manager moves with them. */
 	MSG_QUEUE,    /* old manager to new, before the hand-over: queue */
 	MSG_HANDOVER, /* old manager to new: run */
@@ -115,6 +122,12 @@ struct message_request {
 #define REQUEST_RECOVER 4u /* the manager may be lost */
 #define REQUEST_GUESS 8u   /* nobody waits: only if it takes the page from no writer */
 #define REQUEST_FLAGS 15u
+
+struct message_pages {
+	uint16_t page_count;
+	uint16_t zero[3];
+	uint64_t pages[PAGES_MAX];
+};
 
 /* Requests that wait for a page. */
 struct message_queue {
@@ -294,6 +307,7 @@ struct message {
 	uint32_t zero;
 	union {
 		struct message_run run;
+		struct message_pages pages;
 		struct message_request request;
 		struct message_queue queue;
 		struct message_absent absent;
@@ -315,6 +329,7 @@ struct message {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little endian");
 static_assert(sizeof(struct message_run) == 16, "no implicit padding");
 static_assert(sizeof(struct message_request) == 24, "no implicit padding");
+static_assert(sizeof(struct message_pages) == 8 + 8 * PAGES_MAX, "no implicit padding");
 static_assert(sizeof(struct message_queue) == 16 + 8 * HANDED_MAX, "no implicit padding");
 static_assert(sizeof(struct message_absent) == 16 + 8 * ABSENT_MAX, "no implicit padding");
 static_assert(sizeof(struct message_told) == 32, "no implicit padding");

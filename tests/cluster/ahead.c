@@ -77,7 +77,7 @@ static void errors(void)
 	int private = 0;
 
 	CHECK_FAILS(dsm_advise(&private, 1, DSM_ADVICE_NORMAL), -EFAULT, "dsm_advise");
-	CHECK_FAILS(dsm_advise(page(0), 1, 4), -EINVAL, "no advice 4");
+	CHECK_FAILS(dsm_advise(page(0), 1, 5), -EINVAL, "no advice 5");
 	CHECK_FAILS(dsm_advise(page(0), 1, -1), -EINVAL, "no advice -1");
 	CHECK_OK(dsm_advise(page(0), 0, DSM_ADVICE_SEQUENTIAL));
 }

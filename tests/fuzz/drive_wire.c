@@ -74,6 +74,13 @@ static struct message_known make_known(struct driver *driver)
 	return known;
 }
 
+static void make_list(struct driver *driver, struct message_pages *pages)
+{
+	pages->page_count = (uint16_t)(1 + below(driver, PAGES_MAX));
+	for (unsigned int i = 0; i < pages->page_count; i++)
+		pages->pages[i] = below(driver, driver->limits->page_limit);
+}
+
 /* About managers that move. */
 static void make_moving(struct driver *driver, struct message *message)
 {
@@ -189,6 +196,12 @@ static void make_good(struct driver *driver, struct message *message)
 	case MSG_ABSENT:
 	case MSG_TOLD:
 		make_moving(driver, message);
+		break;
+	case MSG_EVICT:
+	case MSG_EVICTED:
+	case MSG_KEPT:
+	case MSG_TAKE:
+		make_list(driver, &message->pages);
 		break;
 	case MSG_HOME_QUERY:
 	case MSG_HOME_REPLY:

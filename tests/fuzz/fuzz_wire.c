@@ -50,6 +50,12 @@ static void check_moving(const struct message *message, const struct wire_limits
 		check_range(message->absent.page, message->absent.page_count, ABSENT_MAX,
 			    limits->page_limit);
 		return;
+	case MSG_EVICT:
+	case MSG_EVICTED:
+	case MSG_KEPT:
+	case MSG_TAKE:
+		check_range(0, message->pages.page_count, PAGES_MAX, PAGES_MAX);
+		return;
 	case MSG_TOLD:
 		ASSERT(message->told.page < limits->page_limit);
 		ASSERT(message->told.known.node <= limits->node_count);
@@ -63,6 +69,12 @@ static void check_moving(const struct message *message, const struct wire_limits
 		return;
 	}
 	ASSERT(false);
+}
+
+static void check_grant(const struct message_grant *grant, const struct wire_limits *limits)
+{
+	check_range(grant->page, grant->page_count, RUN_MAX, limits->page_limit);
+	ASSERT(grant->owner < limits->node_count);
 }
 
 static void check_run(const struct message_run *run, const struct wire_limits *limits)
@@ -119,6 +131,10 @@ static void check_body(const struct message *message, const struct wire_limits *
 	case MSG_HANDOVER:
 	case MSG_DECLINE:
 	case MSG_HEARD:
+	case MSG_EVICT:
+	case MSG_EVICTED:
+	case MSG_KEPT:
+	case MSG_TAKE:
 		check_moving(message, limits);
 		return;
 	case MSG_REFUSE:
@@ -139,9 +155,7 @@ static void check_body(const struct message *message, const struct wire_limits *
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
 	case MSG_UPDATE:
-		check_range(message->grant.page, message->grant.page_count, RUN_MAX,
-			    limits->page_limit);
-		ASSERT(message->grant.owner < limits->node_count);
+		check_grant(&message->grant, limits);
 		return;
 	case MSG_HOME_QUERY:
 		ASSERT(message->home_query.unit < units);
@@ -183,6 +197,10 @@ static void check_elements(const struct message *message, const struct wire_limi
 		for (unsigned int i = 0; i < message->home_reply.unit_count; i++)
 			ASSERT(message->home_reply.homes[i] == HOME_UNKNOWN ||
 			       message->home_reply.homes[i] < limits->node_count);
+	}
+	if (message->kind >= MSG_EVICT && message->kind <= MSG_TAKE) {
+		for (unsigned int i = 0; i < message->pages.page_count; i++)
+			ASSERT(message->pages.pages[i] < limits->page_limit);
 	}
 	if (message->kind == MSG_QUEUE) {
 		for (unsigned int i = 0; i < message->queue.request_count; i++)

@@ -76,6 +76,7 @@ const char *play_timer(struct play *play, unsigned int node);
 /* The node says nothing more. What it has said may arrive until others are told of the loss. */
 const char *play_lose(struct play *play, unsigned int node);
 const char *play_told(struct play *play, unsigned int node, unsigned int lost);
+const char *play_evict(struct play *play, unsigned int node, struct run run);
 const char *play_pin(struct play *play, unsigned int node, uint64_t page, bool write);
 const char *play_unpin(struct play *play, unsigned int node, uint64_t page, bool write);
 const char *play_cancel(struct play *play, unsigned int node, uint64_t call);

@@ -198,6 +198,13 @@ const char *play_prefetch(struct play *play, unsigned int node, struct run run, 
 	return step(play, node, &event);
 }
 
+const char *play_evict(struct play *play, unsigned int node, struct run run)
+{
+	struct event event = { .kind = EV_EVICT, .run = run };
+
+	return step(play, node, &event);
+}
+
 const char *play_pin(struct play *play, unsigned int node, uint64_t page, bool write)
 {
 	struct event event = {

@@ -110,6 +110,21 @@ static const char *store(struct play *play, const char *rest)
 	return fault(play, rest, true);
 }
 
+static const char *evict(struct play *play, const char *rest)
+{
+	unsigned int node;
+	uint64_t page;
+	unsigned int count;
+	int end = 0;
+
+	if (sscanf(rest, "n%u p%" SCNu64 "+%u%n", &node, &page, &count, &end) != 3 ||
+	    !ended(rest, end))
+		return not_understood;
+	if (no_page(page, count) != NULL)
+		return no_page(page, count);
+	return play_evict(play, node, (struct run){ page_id(page), count });
+}
+
 static const char *prefetch(struct play *play, const char *rest)
 {
 	unsigned int node;
@@ -271,6 +286,7 @@ static const struct {
 	{ .name = "load", .parse = load },
 	{ .name = "store", .parse = store },
 	{ .name = "prefetch", .parse = prefetch },
+	{ .name = "evict", .parse = evict },
 	{ .name = "pin", .parse = pin },
 	{ .name = "unpin", .parse = unpin },
 	{ .name = "cancel", .parse = cancel },

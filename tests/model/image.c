@@ -395,7 +395,7 @@ static void code_page(struct codec *codec, struct page_entry *entry)
 	entry->version = code(codec, entry->version) & VERSION_NONE;
 	entry->hint = code_maybe_node(codec, entry->hint) & 0xffffu;
 	entry->peer = (uint16_t)code_maybe_node(codec, entry->peer);
-	entry->state = code(codec, entry->state) & 63u;
+	entry->state = code(codec, entry->state) & 3u;
 	entry->pending = code(codec, entry->pending) & 31u;
 	entry->guess = code(codec, entry->guess) & 1u;
 	entry->waited = code(codec, entry->waited) & 1u;

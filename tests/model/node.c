@@ -386,6 +386,9 @@ static void carry_out(struct step *step, const struct command *command)
 	case CMD_UPDATE:
 		broken(step, "an update of a page that is not under write-update");
 		return;
+	case CMD_RELEASE:
+		broken(step, "a frame goes though nobody asked for that");
+		return;
 	case CMD_FREE:
 		broken(step, "a block is freed that nobody had");
 		return;

@@ -152,6 +152,7 @@ static void carry_out(struct service *service, const struct command *command)
 	case CMD_UPDATE:
 	case CMD_FAIL:
 	case CMD_LOSE:
+	case CMD_RELEASE:
 	case CMD_FREE:
 		break;
 	}

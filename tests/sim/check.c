@@ -75,11 +75,26 @@ void check_load(struct world *world, struct node_id id, struct page_id page)
 		check_frame(world, id, page, "loads");
 }
 
+/* It may have unmapped the page already, and its confirmation be lost with it. */
+bool check_unseen(struct world *world, struct node_id dead, struct page_id page)
+{
+	const struct node *node = node_at(world, dead);
+	const struct model *model = &world->pages[page.value];
+
+	if (updates_page(world, page))
+		return false;
+	return node->mapping[page.value] == PAGE_WRITE ||
+	       (node->engine->pages[page.value].leave != LEAVE_NONE &&
+		model->writer == dead.value + 1u && !model->seen);
+}
+
 void check_mapped(struct world *world, struct node_id id, struct page_id page)
 {
 	struct model *model = &world->pages[page.value];
 
 	check_frame(world, id, page, "shows");
+	if (model->writer != id.value + 1u)
+		model->seen = true;
 	if (model->must_refuse || model->lost)
 		sim_fail(world, &page, "node %u shows page %llu, which is lost", id.value,
 			 (unsigned long long)page.value);
@@ -154,7 +169,9 @@ static void page_given_up(struct world *world, struct page_id page, uint64_t ver
 		if (node->mapping[page.value] != PAGE_INVALID)
 			sim_fail(world, &page, "page %llu is given up, and node %u has it",
 				 (unsigned long long)page.value, i);
-		avoidable |= engine_page_version(node->engine, page) == version;
+		/* A copy that is going may be forgotten already. */
+		avoidable |= engine_page_version(node->engine, page) == version &&
+			     node->engine->pages[page.value].leave == LEAVE_NONE;
 	}
 	if (world->pages[page.value].must_return)
 		sim_fail(world, &page, "page %llu is given up, and was nowhere published",

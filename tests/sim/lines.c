@@ -115,6 +115,17 @@ static void print_about(FILE *out, enum message_kind kind, const struct message_
 		fprintf(out, "%sn%u", kind == MSG_HEARD ? "" : " about ", run->node);
 }
 
+static void print_list(FILE *out, const struct message_pages *pages)
+{
+	for (unsigned int i = 0; i < pages->page_count; i++)
+		fprintf(out, "%sp%" PRIu64, i == 0 ? "" : " ", pages->pages[i]);
+}
+
+static bool lists(enum message_kind kind)
+{
+	return kind == MSG_EVICT || kind == MSG_EVICTED || kind == MSG_KEPT || kind == MSG_TAKE;
+}
+
 static void print_message(FILE *out, const struct message *message)
 {
 	enum message_kind kind = (enum message_kind)message->kind;
@@ -126,6 +137,8 @@ static void print_message(FILE *out, const struct message *message)
 		print_request(out, &message->request);
 	else if (kind == MSG_QUEUE || kind == MSG_ABSENT || kind == MSG_TOLD)
 		print_moving(out, message);
+	else if (lists(kind))
+		print_list(out, &message->pages);
 	else if (kind < MSG_HOME_QUERY)
 		print_about(out, kind, &message->run);
 	else if (kind == MSG_HOME_QUERY)
@@ -203,6 +216,9 @@ void line_event(FILE *out, struct node_id id, const struct event *event)
 		fprintf(out, "unpin p%" PRIu64 " for %s\n", event->pin.page.value,
 			event->pin.write ? "writing" : "reading");
 		return;
+	case EV_EVICT:
+		print_run(out, "evict", &event->run);
+		return;
 	case EV_PUBLISH:
 		fprintf(out, "call %" PRIu64 ": publish\n", event->token.value);
 		return;
@@ -237,6 +253,7 @@ void line_command(FILE *out, struct node_id id, const struct command *command)
 		[CMD_COMPLETE] = "complete",
 		[CMD_LOSE] = "lose",
 		[CMD_FREE] = "free",
+		[CMD_RELEASE] = "release",
 	};
 
 	fprintf(out, "n%u -> ", id.value);

@@ -324,7 +324,7 @@ void net_crash(struct world *world)
 	pin_node_lost(node);
 	updates_crash(world, dead);
 	for (uint64_t i = 0; i < SIM_PAGES; i++) {
-		if (node->mapping[i] == PAGE_WRITE && !updates_page(world, page_id(i)))
+		if (check_unseen(world, dead, page_id(i)))
 			world->pages[i].undecided = true;
 		node_set_mapping(world, dead, page_id(i), PAGE_INVALID);
 	}

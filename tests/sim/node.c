@@ -28,6 +28,7 @@ void node_set_mapping(struct world *world, struct node_id id, struct page_id pag
 	if (mapping == PAGE_WRITE && old != PAGE_WRITE) {
 		model->before = model->undecided ? model->before : model->latest;
 		model->writer = (uint16_t)(id.value + 1u);
+		model->seen = false;
 	}
 }
 
@@ -146,7 +147,30 @@ void node_fault_step(struct world *world)
 		*(struct fault *)bag_add(&world->faults) = fault;
 }
 
+static void release_page(struct world *world, struct node_id id, struct page_id page)
+{
+	pager_settle(world, id, page);
+	if (node_at(world, id)->mapping[page.value] != PAGE_INVALID)
+		sim_fail(world, &page, "node %u gives back the frame of a page that is mapped",
+			 id.value);
+	for (size_t i = 0; i < world->reads.count; i++) {
+		const struct read_op *op = bag_at(&world->reads, i);
+
+		if (run_has(op->run, page) &&
+		    (node_equal(op->node, id) || node_equal(op->peer, id)) && !op->fails)
+			sim_fail(world, &page, "node %u gives back a frame that is being read",
+				 id.value);
+	}
+	node_at(world, id)->frames[page.value] = (struct frame){ { 0, 0 } };
+}
+
 /* ---- commands ---- */
+
+static void release_run(struct world *world, struct node_id id, struct run run)
+{
+	for (uint32_t i = 0; i < run.page_count; i++)
+		release_page(world, id, page_add(run.page, i));
+}
 
 static void show_run(struct world *world, struct node_id id, const struct command *command)
 {
@@ -183,6 +207,9 @@ static void carry_out(struct world *world, struct node_id id, const struct comma
 		break;
 	case CMD_COMPLETE:
 		call_completed(world, id, command);
+		break;
+	case CMD_RELEASE:
+		release_run(world, id, command->run);
 		break;
 	case CMD_FREE:
 		call_block_freed(world, id, command);

@@ -208,9 +208,10 @@ struct model {
 	bool undecided;	  /* that writer crashed: `before`, or the page is lost */
 	bool must_refuse; /* ... and its manager knew that it was writing: lost */
 	bool lost;	  /* its manager has given it up */
+	bool seen;	  /* another node has had the page since its latest writer got it */
 	uint32_t writers;
 	uint32_t readers;
-	uint16_t writer;  /* write-update: the latest one's node id + 1 */
+	uint16_t writer;  /* the latest one's node id + 1 */
 	uint64_t floor;	  /* write-update: published: everybody sees this or something newer */
 	bool must_return; /* write-update: the only writer so far crashed: version 0 is left */
 };
@@ -250,6 +251,7 @@ struct world {
 	unsigned int percent_sync;
 	unsigned int percent_heap;
 	unsigned int percent_pin;
+	unsigned int percent_evict;
 	unsigned int sem_value;
 	bool heap;
 	struct page_id hot[SIM_HOT_MAX];
@@ -380,6 +382,8 @@ void call_check_rest(struct world *world);
 
 /* ---- check.c ---- */
 
+/* Has the node that crashes stored what nobody else may ever see? */
+bool check_unseen(struct world *world, struct node_id dead, struct page_id page);
 void check_mapped(struct world *world, struct node_id id, struct page_id page);
 void check_load(struct world *world, struct node_id id, struct page_id page);
 void check_refusal(struct world *world, struct node_id to, struct page_id page);

@@ -100,6 +100,18 @@ static void prefetch(struct world *world, struct node_id id)
 	node_step(world, id, &event);
 }
 
+/* The node wants memory back. */
+static void evict(struct world *world, struct node_id id)
+{
+	struct event event = { .kind = EV_EVICT };
+
+	event.run.page = thread_hot_page(world, id);
+	event.run.page_count = 1 + below(world, 3);
+	if (event.run.page.value + event.run.page_count > SIM_PAGES)
+		event.run.page_count = 1;
+	node_step(world, id, &event);
+}
+
 /* ---- what next ---- */
 
 bool thread_runnable(const struct world *world, const struct node *node,
@@ -130,6 +142,10 @@ void thread_step(struct world *world, struct node_id id, struct thread *thread)
 		return;
 	if (world->percent_pin > 0 && chance(world, world->percent_pin)) {
 		pin_begin(world, id, thread);
+		return;
+	}
+	if (world->percent_evict > 0 && chance(world, world->percent_evict)) {
+		evict(world, id);
 		return;
 	}
 	if (chance(world, world->percent_prefetch)) {

@@ -26,6 +26,7 @@ static void choose_weights(struct world *world)
 	world->weight[ACT_TIMER] = 10;
 	world->percent_store = 5 + below(world, 90);
 	world->percent_prefetch = chance(world, 50) ? 0 : below(world, 60);
+	world->percent_evict = world->seed % 4 == 2 ? 30 : 0;
 	world->guesses = world->seed % 3 == 1; /* nothing is drawn: kept seeds stay as they are */
 	world->percent_sync = chance(world, 40) ? 0 : below(world, 40);
 	world->percent_heap = chance(world, 60) ? 0 : below(world, 10);

@@ -131,6 +131,7 @@ static void take_command(struct cluster *cluster, unsigned int node, const struc
 	case CMD_DOWNGRADE:
 	case CMD_FAIL:
 	case CMD_LOSE:
+	case CMD_RELEASE:
 		return;
 	}
 	ASSERT(false);
