@@ -27,6 +27,9 @@
 
 #define EVENTS_MAX 32
 
+/* To go to sleep and to be woken costs more than to look for so long whether more is to come. */
+#define LINGER_NS 2000u
+
 /* A page stays at its holder for about as long anyway, and to wake up costs a tenth of it. */
 #define DOZE_NS 50000u
 /* While it slept, or dozed: fewer are worth waking for each message. */
@@ -320,7 +323,9 @@ static uint64_t patience_ns(const struct node *node)
 		return 0; /* it would only be in their way */
 	if (node->loop_spin_ns > 0)
 		return node->loop_spin_ns;
-	return sleeps ? node->wait_spin_ns : 0;
+	if (node->wait_spin_ns == 0)
+		return 0;
+	return sleeps ? node->wait_spin_ns : LINGER_NS;
 }
 
 void *loop_main(void *argument)
