@@ -400,6 +400,8 @@ static void code_page(struct codec *codec, struct page_entry *entry)
 	entry->guess = code(codec, entry->guess) & 1u;
 	entry->waited = code(codec, entry->waited) & 1u;
 	entry->turned = code(codec, entry->turned) & 1u;
+	entry->leave = code(codec, entry->leave) & 3u;
+	entry->recall_downgrade = code(codec, entry->recall_downgrade) & 1u;
 }
 
 static void code_seek(struct codec *codec, struct seek *seek)
