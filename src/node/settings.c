@@ -43,6 +43,16 @@ static const char *const delivery_choices[] = { "inline", "thread", NULL };
 static const char *const on_loss_choices[] = { "abort", "error", NULL };
 static const char *const log_choices[] = { "error", "warning", "info", "debug", NULL };
 
+/*
+ * ThreadSanitizer carries atomic operations out under a lock of its own. A fault of such an operation
+ * must not be served by its thread, which would use atomic operations with the lock held.
+ */
+#ifdef __SANITIZE_THREAD__
+#define DELIVERY_DEFAULT "thread"
+#else
+#define DELIVERY_DEFAULT "inline"
+#endif
+
 static const struct setting_info table[SETTING_COUNT] = {
 	[SETTING_RANK] = {
 		.name = "rank",
@@ -141,7 +151,7 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.name = "delivery",
 		.environment = "PERGOLA_DELIVERY",
 		.kind = SETTING_CHOICE,
-		.default_text = "inline",
+		.default_text = DELIVERY_DEFAULT,
 		.choices = delivery_choices,
 		.help = "who serves a page fault: the faulting thread, or the progress thread",
 	},

@@ -42,7 +42,8 @@ if [[ $status == 0 ]]; then
 fi
 
 doctor
-grep -q '^ok    delivery of page faults: inline' "$out" || fail "delivery: $(cat "$out")"
+default=$("$pergola" info | sed -n 's/^delivery  *\([a-z]*\) .*/\1/p')
+grep -q "^ok    delivery of page faults: $default" "$out" || fail "delivery: $(cat "$out")"
 [[ $(grep -cE '^(ok|warn|FAIL)  +[^:]+: ' "$out") -ge 15 ]] || fail "too few lines: $(cat "$out")"
 if [[ $status == 0 ]]; then
 	grep -qE '^ok    trial job of 2 ranks: works; .* takes [0-9.]+ us$' "$out" ||
