@@ -44,8 +44,8 @@ static const char *const on_loss_choices[] = { "abort", "error", NULL };
 static const char *const log_choices[] = { "error", "warning", "info", "debug", NULL };
 
 /*
- * ThreadSanitizer carries atomic operations out under a lock of its own. A fault of such an operation
- * must not be served by its thread, which would use atomic operations with the lock held.
+ * ThreadSanitizer carries atomic operations out under a lock of its own. A fault of one must not be
+ * served by its thread, which would use atomic operations with the lock held.
  */
 #ifdef __SANITIZE_THREAD__
 #define DELIVERY_DEFAULT "thread"
