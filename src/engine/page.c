@@ -591,6 +591,7 @@ void page_pager_done(struct engine *engine, const struct event *event)
 		page_acknowledge(engine, manager, page,
 				 engine_updates(engine, page) ? event->pager.downgrade
 							      : entry->recall_downgrade);
+		entry->recall_downgrade = 0;
 		if (event->pager.downgrade && engine_updates(engine, page))
 			update_protected(engine, page, manager);
 	}
