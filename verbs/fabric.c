@@ -42,7 +42,7 @@ static int open_buffers(struct fabric *fabric)
 	size_t nodes = fabric->config.node_count;
 	size_t receive = align(nodes * fabric->receive_depth * FABRIC_MESSAGE_MAX);
 	size_t send = align(nodes * fabric->send_depth * FABRIC_MESSAGE_MAX);
-	size_t results = align(OPERATIONS_MAX * sizeof(uint64_t));
+	size_t results = align(2 * OPERATIONS_MAX * sizeof(uint64_t));
 
 	fabric->buffers_bytes = receive + send + results;
 	void *buffers = mmap(NULL, fabric->buffers_bytes, PROT_READ | PROT_WRITE,
@@ -56,6 +56,7 @@ static int open_buffers(struct fabric *fabric)
 	fabric->receive_buffers = buffers;
 	fabric->send_buffers = fabric->receive_buffers + receive;
 	fabric->atomic_results = (uint64_t *)(void *)(fabric->send_buffers + send);
+	fabric->guard_results = fabric->atomic_results + OPERATIONS_MAX;
 	fabric->buffers_mr =
 		ibv_reg_mr(fabric->pd, buffers, fabric->buffers_bytes, IBV_ACCESS_LOCAL_WRITE);
 	return fabric->buffers_mr != NULL ? 0 : verbs_fail("ibv_reg_mr (message buffers)", errno);
@@ -335,6 +336,7 @@ const struct fabric_ops fabric_verbs_ops = {
 	.write = onesided_write,
 	.fetch_add = onesided_fetch_add,
 	.compare_swap = onesided_compare_swap,
+	.chain = onesided_chain,
 	.poll = poll_events,
 	.fd = verbs_fd,
 	.arm = poll_arm,

@@ -75,19 +75,23 @@ uint32_t queue_room(const struct fabric *fabric, unsigned int peer)
 int queue_post(struct fabric *fabric, unsigned int peer, struct ibv_send_wr *wr)
 {
 	struct verbs_peer *to = &fabric->peers[peer];
-	struct ibv_send_wr *bad;
+	struct ibv_send_wr *bad = wr;
+	uint32_t count = 0;
 
-	ASSERT(queue_room(fabric, peer) > 0);
+	for (const struct ibv_send_wr *each = wr; each != NULL; each = each->next)
+		count++;
+	ASSERT(queue_room(fabric, peer) >= count);
 	int error = ibv_post_send(to->id->qp, wr, &bad);
 
-	if (error == ENOMEM)
+	/* Of several, some may have been posted: then they are not to be tried again. */
+	if (error == ENOMEM && bad == wr)
 		return -EAGAIN; /* the device's idea of a full queue; completions make room */
 	if (error != 0) {
 		verbs_fail("ibv_post_send", error);
 		loss_begin(fabric, peer, -error);
 		return -EHOSTDOWN;
 	}
-	to->posted++;
-	fabric->counters.work_requests++;
+	to->posted += count;
+	fabric->counters.work_requests += count;
 	return 0;
 }

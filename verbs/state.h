@@ -138,7 +138,8 @@ struct fabric {
 
 	struct operation *operations;
 	uint32_t operation_free;
-	uint64_t *atomic_results; /* one for each operation; inside buffers_mr */
+	uint64_t *atomic_results; /* one for each operation; inside buffers_mr ... */
+	uint64_t *guard_results;  /* ... and as many for chains */
 
 	/* Receives whose data the caller may still look at; posted again by the next poll(). */
 	uint64_t handed_out[COMPLETIONS_MAX];
@@ -242,8 +243,8 @@ int queue_post_receive(struct fabric *fabric, unsigned int peer, uint32_t slot);
 uint32_t queue_room(const struct fabric *fabric, unsigned int peer);
 
 /*
- * Posts one work request; it takes the sequence peer->posted. -EAGAIN: no room in the device;
- * -EHOSTDOWN: it refused, and the peer is lost over it.
+ * Posts a list of work requests; the first takes the sequence peer->posted. -EAGAIN: no room in the
+ * device; -EHOSTDOWN: it refused, and the peer is lost over it.
  */
 int queue_post(struct fabric *fabric, unsigned int peer, struct ibv_send_wr *wr);
 
@@ -280,6 +281,7 @@ int onesided_write(struct fabric *fabric, const struct fabric_local *local,
 		   const struct fabric_remote *remote, uint64_t tag);
 int onesided_fetch_add(struct fabric *fabric, const struct fabric_remote *remote, uint64_t add,
 		       uint64_t tag);
+int onesided_chain(struct fabric *fabric, const struct fabric_chain *chain, uint64_t tag);
 int onesided_compare_swap(struct fabric *fabric, const struct fabric_remote *remote,
 			  uint64_t expected, uint64_t desired, uint64_t tag);
 

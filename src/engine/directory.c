@@ -8,6 +8,10 @@
  *   - state QUIET: no recall and no write grant is out; read grants may be;
  *   - DOWNGRADING and INVALIDATING end when all who were told have answered or are lost, whatever
  *     becomes of who asked;
+ *   - OPEN: the state is QUIET, not EXCLUSIVE, not LOST; nodes may read the page through its gate,
+ *     and those that have are in the sharer words, or in the copy set;
+ *   - COLLECTING ends when the sharer words have been looked at; then those who are in them are
+ *     recalled with the copy set, though some may have no copy (SHARED);
  *   - the old owner keeps its frame as it is until the new owner has confirmed;
  *   - a manager that moves is the owner, but where it has taken a lost one's place (recover.c); a
  *     new one serves nobody before the old one has handed the page over.
@@ -23,6 +27,9 @@
  * nodes it cannot reach are mostly lost, and this node is about to hear of it.
  */
 #define FETCH_TRIES_MAX 32u
+
+/* ... and a recall of all copies, to learn who has one, counts for so many. */
+#define RECALL_TRIES 8u
 
 /* ---- serving ---- */
 
@@ -94,11 +101,54 @@ static bool others_hold(struct engine *engine, struct directory_entry *entry, st
 	return first != BITSET_NONE;
 }
 
+/* ---- the gate ---- */
+
+static void gate_settle(struct engine *engine, struct directory_entry *entry, struct page_id page)
+{
+	if (!engine_fast(engine) || flag(entry, DIRECTORY_OPEN | DIRECTORY_LOST) ||
+	    entry->state != DIRECTORY_QUIET || entry->waiting_head != 0 ||
+	    (flag(entry, DIRECTORY_EXCLUSIVE) && !MUTANT(OPEN_WHILE_WRITING)) ||
+	    engine_updates(engine, page))
+		return;
+	ROW("gate opened");
+	set_flag(entry, DIRECTORY_OPEN, true);
+	emit_gate(engine, page,
+		  engine_gate(MUTANT(GATE_AT_HOME) ? engine->config.self : owner_of(engine, entry),
+			      entry->version));
+}
+
+/* Those who have come through it are looked up; the bit of `keep` stays. */
+static void gate_close(struct engine *engine, struct directory_entry *entry, struct page_id page,
+		       struct node_id keep)
+{
+	ASSERT(entry->state == DIRECTORY_QUIET);
+	set_flag(entry, DIRECTORY_OPEN, false);
+	entry->state = DIRECTORY_COLLECTING;
+	engine->collect_count++;
+	engine->stats.collections++;
+	if (!MUTANT(OPEN_FOR_GOOD) && !MUTANT(LATE_CLOSE))
+		emit_gate(engine, page, 0);
+	emit_collect(engine, page, keep);
+}
+
+/* All who have come through the gate are recalled, for no writer. */
+static void gate_recall(struct engine *engine, struct directory_entry *entry, struct page_id page)
+{
+	set_flag(entry, DIRECTORY_ORPHANED, true);
+	gate_close(engine, entry, page, engine->config.self);
+}
+
 /* All other copies go first. */
 static void serve_write(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	struct node_id writer = request_at(engine, entry->waiting_head)->node;
 	const uint64_t *holders = holders_of(entry);
+
+	if (flag(entry, DIRECTORY_OPEN)) {
+		ROW("write at an open gate");
+		gate_close(engine, entry, page, writer);
+		return;
+	}
 
 	if (!others_hold(engine, entry, writer)) {
 		ROW("lone write request");
@@ -147,6 +197,7 @@ static void invalidation_over(struct engine *engine, struct directory_entry *ent
 		grant_next(engine, entry);
 	}
 	set_flag(entry, DIRECTORY_ORPHANED, false);
+	set_flag(entry, DIRECTORY_SHARED, false);
 }
 
 /* Nobody has the bytes any more. */
@@ -232,6 +283,7 @@ void directory_pump(struct engine *engine, struct directory_entry *entry, struct
 		else
 			serve_write(engine, entry, page);
 	}
+	gate_settle(engine, entry, page);
 }
 
 /* ---- messages ---- */
@@ -432,6 +484,12 @@ static void fetch_elsewhere(struct engine *engine, struct directory_entry *entry
 	} else if (entry->granted != 0) {
 		ROW("another copy later");
 		queue_push_front(engine, entry, link);
+	} else if (flag(entry, DIRECTORY_OPEN) && request->tries < FETCH_TRIES_MAX) {
+		ROW("another copy wanted");
+		/* Others may have copies that this node does not know of. */
+		request->tries += RECALL_TRIES;
+		queue_push_front(engine, entry, link);
+		gate_recall(engine, entry, page);
 	} else {
 		ROW("no other copy");
 		emit_run(engine, request->node, MSG_REFUSE, page, failed);
@@ -490,7 +548,9 @@ static int stopped_under_update(struct engine *engine, struct node_id from, stru
 	return 0;
 }
 
-static int recalled(struct engine *engine, struct node_id from, struct page_id page, bool downgrade)
+/* `empty`: there was no copy to give up. */
+static int recalled(struct engine *engine, struct node_id from, struct page_id page, bool downgrade,
+		    bool empty)
 {
 	struct directory_entry *entry = entry_of(engine, page);
 
@@ -510,7 +570,7 @@ static int recalled(struct engine *engine, struct node_id from, struct page_id p
 		ROW("invalidated");
 		bitset_clear(holders_of(entry), from.value);
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
-		if (!node_equal(from, owner_of(engine, entry)))
+		if (!node_equal(from, owner_of(engine, entry)) && (!empty || MUTANT(EMPTY_HEIR)))
 			entry->spare = (uint16_t)(from.value + 1u);
 	}
 	directory_pump(engine, entry, page);
@@ -520,13 +580,67 @@ static int recalled(struct engine *engine, struct node_id from, struct page_id p
 int directory_recalled(struct engine *engine, struct node_id from, const struct message_run *run,
 		       bool downgrade)
 {
+	bool empty = !downgrade && (run->flags & RUN_EMPTY) != 0;
+
 	for (uint32_t i = 0; i < run->page_count; i++) {
-		int error = recalled(engine, from, page_id(run->page + i), downgrade);
+		int error = recalled(engine, from, page_id(run->page + i), downgrade, empty);
 
 		if (error != 0)
 			return error;
 	}
 	return 0;
+}
+
+/* Tells all of the copy set, but for a writer that lives, to give up their copies. */
+static void recall_all(struct engine *engine, struct directory_entry *entry,
+		       const struct event *event)
+{
+	const uint64_t *holders = holders_of(entry);
+	bool orphaned = flag(entry, DIRECTORY_ORPHANED);
+	size_t writer =
+		orphaned ? BITSET_NONE : request_at(engine, entry->waiting_head)->node.value;
+
+	for (size_t node = bitset_next(holders, engine->set_words, 0); node != BITSET_NONE;
+	     node = bitset_next(holders, engine->set_words, node + 1)) {
+		bool cleared = bitset_test(event->collected.sharers, node) &&
+			       node != event->collected.keep.value && !MUTANT(SILENT_CLEAR);
+
+		if (node != writer)
+			emit_flagged_run(engine, node_id((unsigned int)node), MSG_INVALIDATE,
+					 event->collected.page, node_id(0),
+					 cleared ? RUN_CLEARED : 0);
+	}
+}
+
+/* The bits of a word that stand for nodes: what others have written is not trusted. */
+static uint64_t nodes_of(const struct engine *engine, size_t word)
+{
+	unsigned int in_last = engine->config.node_count % 64;
+
+	if (word + 1 < engine->set_words || in_last == 0)
+		return UINT64_MAX;
+	return (UINT64_C(1) << in_last) - 1;
+}
+
+void directory_collected(struct engine *engine, const struct event *event)
+{
+	struct page_id page = event->collected.page;
+	struct directory_entry *entry = entry_of(engine, page);
+	uint64_t *holders = holders_of(entry);
+
+	ASSERT(entry->state == DIRECTORY_COLLECTING && engine->collect_count > 0);
+	ROW("collected");
+	engine->collect_count--;
+	if (MUTANT(LATE_CLOSE))
+		emit_gate(engine, page, 0);
+	for (size_t i = 0; i < engine->set_words; i++)
+		holders[i] |= event->collected.sharers[i] & ~engine->down[i] & nodes_of(engine, i);
+	if (owner_awaited(engine, entry))
+		set_flag(entry, DIRECTORY_ORPHANED, true);
+	set_flag(entry, DIRECTORY_SHARED, true);
+	entry->state = DIRECTORY_INVALIDATING;
+	recall_all(engine, entry, event);
+	directory_pump(engine, entry, page);
 }
 
 /* ---- loss ---- */
@@ -555,7 +669,7 @@ static bool drop_requests(struct engine *engine, uint32_t *list)
 }
 
 /* Another node takes its place, if one has the bytes. */
-static void replace_owner(struct engine *engine, struct directory_entry *entry)
+static void replace_owner(struct engine *engine, struct directory_entry *entry, struct page_id page)
 {
 	size_t heir = confirmed_holder(engine, entry, 0);
 
@@ -568,8 +682,17 @@ static void replace_owner(struct engine *engine, struct directory_entry *entry)
 		ROW("owner lost beside a spare");
 		entry->owner = entry->spare;
 		entry->spare = 0;
+	} else if (entry->granted == 0 && flag(entry, DIRECTORY_OPEN) &&
+		   !MUTANT(FORGOTTEN_SHARERS)) {
+		ROW("owner lost behind an open gate");
+		gate_recall(engine, entry, page);
+		return;
 	} else if (entry->granted == 0) {
 		ROW("page lost");
+		if (MUTANT(FORGOTTEN_SHARERS) && flag(entry, DIRECTORY_OPEN)) {
+			set_flag(entry, DIRECTORY_OPEN, false);
+			emit_gate(engine, page, 0);
+		}
 		set_flag(entry, DIRECTORY_LOST, true);
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
 		set_flag(entry, DIRECTORY_ORPHANED, false);
@@ -578,6 +701,8 @@ static void replace_owner(struct engine *engine, struct directory_entry *entry)
 		/* A grant is out whose fetch may have been in time; its answer decides. */
 		ROW("owner awaited");
 	}
+	if (flag(entry, DIRECTORY_OPEN) && !owner_awaited(engine, entry) && !MUTANT(OLD_GATE))
+		emit_gate(engine, page, engine_gate(owner_of(engine, entry), entry->version));
 }
 
 /* Is it open who has the page now that its owner is lost? Nothing is served until it is known. */
@@ -596,13 +721,41 @@ static void mend_requests(struct engine *engine, struct directory_entry *entry)
 		entry->state = DIRECTORY_QUIET; /* the old owner still has the bytes */
 		set_flag(entry, DIRECTORY_EXCLUSIVE, false);
 	}
-	if (drop_requests(engine, &entry->waiting_head) && entry->state == DIRECTORY_INVALIDATING) {
+	bool recalls =
+		entry->state == DIRECTORY_INVALIDATING || entry->state == DIRECTORY_COLLECTING;
+
+	if (drop_requests(engine, &entry->waiting_head) && recalls) {
 		ROW("writer of an invalidation lost");
 		set_flag(entry, DIRECTORY_ORPHANED, true);
 		if (MUTANT(DROPPED_WRITER))
 			entry->state = DIRECTORY_QUIET;
 	}
 	queue_find_tail(engine, entry);
+}
+
+/*
+ * The owner is lost: once the sharers of a page are known, their answers tell which of them has the
+ * bytes; the writer is one of those asked. True until all have answered.
+ */
+static bool sharers_awaited(struct engine *engine, struct directory_entry *entry,
+			    struct page_id page)
+{
+	if (entry->state == DIRECTORY_COLLECTING)
+		return true;
+	if (entry->state != DIRECTORY_INVALIDATING || !flag(entry, DIRECTORY_SHARED))
+		return false;
+	if (!flag(entry, DIRECTORY_ORPHANED)) {
+		struct node_id writer = request_at(engine, entry->waiting_head)->node;
+
+		ROW("owner lost after a collection");
+		set_flag(entry, DIRECTORY_ORPHANED, true);
+		if (bitset_test(holders_of(entry), writer.value))
+			emit_run(engine, writer, MSG_INVALIDATE, page, node_id(0));
+	}
+	if (!bitset_empty(holders_of(entry), engine->set_words))
+		return true;
+	invalidation_over(engine, entry);
+	return false;
 }
 
 /* The lost leave the copy set. */
@@ -629,10 +782,12 @@ static void mend(struct engine *engine, struct directory_entry *entry, struct pa
 		publication_mend(engine, entry, page);
 	if (!owner_awaited(engine, entry) || entry->state == DIRECTORY_UPDATING)
 		return;
+	if (sharers_awaited(engine, entry, page))
+		return;
 	if (entry->state == DIRECTORY_DOWNGRADING)
 		entry->state = DIRECTORY_QUIET;
 	if (entry->state != DIRECTORY_WRITE_GRANTED)
-		replace_owner(engine, entry);
+		replace_owner(engine, entry, page);
 }
 
 /* The same where this node is not the manager (yet): only requests can wait here. */
@@ -685,6 +840,7 @@ bool engine_directory_view(const struct engine *engine, struct page_id page,
 		.lost = flag(entry, DIRECTORY_LOST),
 		.busy = entry->state != DIRECTORY_QUIET || entry->granted != 0 ||
 			entry->waiting_head != 0,
+		.open = flag(entry, DIRECTORY_OPEN),
 		.holders = holders_of(entry),
 	};
 	return true;

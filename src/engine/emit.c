@@ -74,19 +74,20 @@ static bool goes_on(const struct engine *engine, uint64_t end, struct page_id pa
 }
 
 static bool run_joins(const struct engine *engine, const struct message *message,
-		      enum message_kind kind, struct page_id page, struct node_id about)
+		      enum message_kind kind, struct page_id page, struct node_id about,
+		      uint32_t flags)
 {
 	return message != NULL && message->kind == kind && message->run.page_count < RUN_MAX &&
 	       goes_on(engine, message->run.page + message->run.page_count, page) &&
-	       message->run.node == about.value;
+	       message->run.node == about.value && message->run.flags == flags;
 }
 
-void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind,
-	      struct page_id page, struct node_id about)
+void emit_flagged_run(struct engine *engine, struct node_id peer, enum message_kind kind,
+		      struct page_id page, struct node_id about, uint32_t flags)
 {
 	struct message *message = latest(engine, peer);
 
-	if (run_joins(engine, message, kind, page, about)) {
+	if (run_joins(engine, message, kind, page, about, flags)) {
 		message->run.page_count++;
 		return;
 	}
@@ -98,8 +99,15 @@ void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind
 		.page = page.value,
 		.page_count = 1,
 		.node = about.value,
+		.flags = flags,
 	};
 	message->bytes = (uint16_t)message_bytes(message);
+}
+
+void emit_run(struct engine *engine, struct node_id peer, enum message_kind kind,
+	      struct page_id page, struct node_id about)
+{
+	emit_flagged_run(engine, peer, kind, page, about, 0);
 }
 
 static bool request_joins(const struct engine *engine, const struct message *message,
@@ -205,16 +213,21 @@ static bool reads(enum command_kind kind)
 	return kind == CMD_READ || kind == CMD_UPDATE;
 }
 
+/* Not about what threads see of pages, nor a read into a frame. */
+static bool aside(enum command_kind kind)
+{
+	return kind == CMD_SEND || kind == CMD_COMPLETE || kind == CMD_FREE || kind == CMD_LOSE ||
+	       kind == CMD_FAST_READ || kind == CMD_GATE || kind == CMD_COLLECT;
+}
+
 /* The latest command about pages that `kind` must not overtake, if it is near; NULL otherwise. */
 static struct command *latest_page(struct engine *engine, enum command_kind kind)
 {
 	for (uint32_t back = 1; back <= JOIN_DISTANCE && back <= engine->out->count; back++) {
 		struct command *command = &engine->out->list[engine->out->count - back];
-		bool said = command->kind == CMD_SEND || command->kind == CMD_COMPLETE ||
-			    command->kind == CMD_FREE || command->kind == CMD_LOSE;
-
-		if (MUTANT(OVERTAKING) ? command->kind == kind
-				       : !said && reads(command->kind) == reads(kind))
+		if (MUTANT(OVERTAKING)
+			    ? command->kind == kind
+			    : !aside(command->kind) && reads(command->kind) == reads(kind))
 			return command;
 	}
 	return NULL;
@@ -234,6 +247,30 @@ void emit_page(struct engine *engine, enum command_kind kind, struct page_id pag
 	command = append(engine, kind, peer);
 
 	command->run = (struct run){ page, 1 };
+}
+
+void emit_fast_read(struct engine *engine, struct node_id peer, struct page_id page, bool add)
+{
+	struct command *command = append(engine, CMD_FAST_READ, peer);
+
+	command->fast.page = page;
+	command->fast.add = add;
+}
+
+void emit_gate(struct engine *engine, struct page_id page, uint64_t word)
+{
+	struct command *command = append(engine, CMD_GATE, engine->config.self);
+
+	command->gate.page = page;
+	command->gate.word = word;
+}
+
+void emit_collect(struct engine *engine, struct page_id page, struct node_id keep)
+{
+	struct command *command = append(engine, CMD_COLLECT, engine->config.self);
+
+	command->collect.page = page;
+	command->collect.keep = keep;
 }
 
 void emit_lose(struct engine *engine, struct node_id peer)

@@ -298,6 +298,8 @@ static int take_message(struct engine *engine, struct node_id from, const struct
 		return collect_done(engine, from, &message->collect);
 	case MSG_KEY_REQUEST:
 	case MSG_KEY_REPLY:
+	case MSG_GATE_REQUEST:
+	case MSG_GATE_REPLY:
 	case MSG_LOST:
 	case MSG_KIND_END:
 		break;
@@ -375,6 +377,12 @@ static int take_event(struct engine *engine, const struct event *event)
 	case EV_UPDATE_DONE:
 		update_done(engine, event);
 		return 0;
+	case EV_FAST_DONE:
+		fast_done(engine, event);
+		return 0;
+	case EV_COLLECTED:
+		directory_collected(engine, event);
+		return 0;
 	case EV_PAGER_DONE:
 		page_pager_done(engine, event);
 		return 0;
@@ -445,9 +453,10 @@ bool engine_quiet(const struct engine *engine)
 {
 	return engine->pending_count == 0 && engine->deferral_count == 0 &&
 	       engine->pager_count == 0 && engine->leave_count == 0 && engine->request_count == 0 &&
-	       engine->call_count == 0 && engine->home_waiter_count == 0 &&
-	       engine->collect.token.value == 0 && !directory_repairing(engine) &&
-	       sync_quiet(engine) && pin_quiet(engine) && update_quiet(engine);
+	       engine->call_count == 0 && engine->collect_count == 0 &&
+	       engine->home_waiter_count == 0 && engine->collect.token.value == 0 &&
+	       !directory_repairing(engine) && sync_quiet(engine) && pin_quiet(engine) &&
+	       update_quiet(engine);
 }
 
 bool engine_threads_waiting(const struct engine *engine)

@@ -35,6 +35,7 @@ struct engine_config {
 	uint32_t page_requests; /* pages asked for and not yet here, at most */
 	uint32_t sync_objects;	/* that this node manages, at most */
 	uint32_t calls;		/* threads of this node inside a call, at most */
+	bool fast_read;		/* clean pages are read without a message, where managers stay */
 };
 
 enum page_state {
@@ -51,6 +52,8 @@ enum event_kind {
 	EV_MESSAGE,	 /* peer, message: arrived, decoded */
 	EV_READ_DONE,	 /* run, status: a CMD_READ is over */
 	EV_UPDATE_DONE,	 /* run, peer, status: a CMD_UPDATE is over */
+	EV_FAST_DONE,	 /* fast, peer, status: a CMD_FAST_READ is over */
+	EV_COLLECTED,	 /* collected: a CMD_COLLECT is over */
 	EV_PAGER_DONE,	 /* run, pager: a CMD_INVALIDATE or CMD_DOWNGRADE has taken effect */
 	EV_PEER_DOWN,	 /* peer: no message will come from it any more */
 	EV_TIMER,	 /* the time engine_timer_ns() named has come */
@@ -93,6 +96,17 @@ struct event {
 			bool guess;
 		} fault;
 		struct run run; /* EV_READ_DONE, EV_UPDATE_DONE, EV_EVICT */
+		struct {
+			struct page_id page;
+			bool added;    /* the bit that was to be added is set */
+			uint64_t gate; /* with status 0 */
+		} fast;
+		struct {
+			struct page_id page;
+			struct node_id keep; /* as in the command */
+			/* node_count bits: those that were set, all cleared now but keep's */
+			const uint64_t *sharers;
+		} collected;
 		struct {
 			struct run run;
 			bool downgrade; /* else invalidate */
@@ -144,6 +158,20 @@ enum command_kind {
 	 * aligned 8-byte word whole, and nothing at all unless all of it could be read.
 	 */
 	CMD_UPDATE,
+	/*
+	 * fast, peer: in this order: if `add`, add one's own bit to the page's sharer words at peer
+	 * (by an atomic operation of the fabric); read the page's gate there; read the page from
+	 * peer's frames, to beside one's own frame. EV_FAST_DONE when all is over.
+	 */
+	CMD_FAST_READ,
+	CMD_TAKE, /* run: in the step of EV_FAST_DONE: what it has read goes into the frame */
+	CMD_GATE, /* gate: the page's gate is `word` from now on, for whoever reads it */
+	/*
+	 * collect: fetch the page's sharer words, after all gates of earlier commands can be seen,
+	 * and clear what was set, but for keep's bit (by atomic operations of the fabric).
+	 * EV_COLLECTED when all is over.
+	 */
+	CMD_COLLECT,
 	CMD_MAP_READ,	/* run: show for reading */
 	CMD_MAP_WRITE,	/* run: show for writing */
 	CMD_UPGRADE,	/* run: from reading to writing */
@@ -163,6 +191,18 @@ struct command {
 	union {
 		struct run run;
 		struct message message;
+		struct {
+			struct page_id page;
+			bool add;
+		} fast;
+		struct {
+			struct page_id page;
+			uint64_t word;
+		} gate;
+		struct {
+			struct page_id page;
+			struct node_id keep; /* this node: nobody's */
+		} collect;
 		struct {
 			struct token token;
 			uint64_t
@@ -207,6 +247,10 @@ struct engine_stats {
 	uint64_t pages_updated;
 	uint64_t sync_calls;
 	uint64_t heap_units;
+	/* Fast reads. */
+	uint64_t fast_reads;  /* pages that came without a message */
+	uint64_t fast_misses; /* pages that had to be asked for after all */
+	uint64_t collections; /* times that sharers of a page were looked up */
 	/* Managers that move. */
 	uint64_t requests_passed; /* of others, sent on */
 	uint64_t hops_max;	  /* of a request for writing that this node has served */
@@ -277,8 +321,15 @@ struct directory_view {
 	bool exclusive;
 	bool lost;
 	bool busy;
+	bool open;		 /* the gate: nodes may read the page without a message */
 	const uint64_t *holders; /* node_count bits */
 };
+
+/* Does this node know that its bit in the page's sharer words is set? */
+bool engine_page_shared(const struct engine *engine, struct page_id page);
+
+/* The gate that lets nodes read `version` from the frame of `owner`; 0 lets nobody. */
+uint64_t engine_gate(struct node_id owner, uint64_t version);
 
 /* False when this node does not manage the page. */
 bool engine_directory_view(const struct engine *engine, struct page_id page,

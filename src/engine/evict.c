@@ -28,7 +28,8 @@ static void set_leave(struct engine *engine, struct page_entry *entry, enum page
 
 bool engine_evictable(const struct engine *engine, struct page_id page)
 {
-	return !engine_updates(engine, page) && !home_moves(engine, page) &&
+	/* Whose frame a gate names, somebody may be reading. */
+	return !engine_fast(engine) && !engine_updates(engine, page) && !home_moves(engine, page) &&
 	       engine_home(engine, page) != engine->config.self.value;
 }
 
@@ -96,8 +97,7 @@ static void unmapped(struct engine *engine, struct page_id page)
 	if (entry->peer != 0) {
 		ROW("unmapped after a recall");
 		entry->peer = 0;
-		page_acknowledge(engine, manager, page, entry->recall_downgrade);
-		entry->recall_downgrade = 0;
+		page_acknowledge(engine, manager, page, entry->recall_downgrade, false);
 	}
 	if (home_known(engine, page, &manager) && !engine_down(engine, manager)) {
 		ROW("unmapped");

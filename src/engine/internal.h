@@ -10,6 +10,7 @@
  *   directory.c  the manager's side: who holds what, whom to recall it from, what to grant
  *   queue.c      requests that wait at the manager
  *   handover.c   managers that move: from the old owner to the new one
+ *   fast.c       fast reads: clean pages without a message
  *   locate.c     finding a manager that moves with the page: hints, rounds, trails
  *   recover.c    when such a manager may be lost: a census, and another one in its place
  *   pin.c        pages that are held for system calls and devices
@@ -49,6 +50,9 @@ enum page_pending {
 	PENDING_WRITE_ASKED,
 	PENDING_READ_FETCH, /* granted; bytes on their way */
 	PENDING_WRITE_FETCH,
+	/* Fast reads. A recall that comes meanwhile is kept in page_entry.peer until they end. */
+	PENDING_READ_FAST, /* gate and page are read at the manager */
+	PENDING_READ_FAR,  /* the page is read at its owner */
 };
 
 /* How far this node has come with giving a copy up; see evict.c. */
@@ -77,9 +81,11 @@ struct page_entry {
 	uint8_t state : 2;	      /* enum page_state */
 	uint8_t leave : 2;	      /* enum page_leave */
 	uint8_t recall_downgrade : 1; /* the recall that `peer` asked for */
-	uint8_t updating : 1;	      /* write-update: a CMD_UPDATE is under way */
+	uint8_t shared : 1;	/* this node's bit in the sharer words is set, or about to be */
+	uint8_t updating : 1;	/* write-update: a CMD_UPDATE is under way */
 	uint8_t protecting : 1; /* write-update: a CMD_DOWNGRADE, so that it can be published */
-	uint8_t pending : 5;	/* enum page_pending */
+	uint8_t pending : 4;	/* enum page_pending */
+	uint8_t adding : 1;	/* this node's bit is being added by the fast read under way */
 	uint8_t guess : 1;	/* nobody waited for the page when it was asked for */
 	uint8_t waited : 1;	/* a thread has faulted on the page that is pending */
 	uint8_t turned : 1;	/* the hint was turned to a requester since this node asked */
@@ -105,6 +111,7 @@ enum directory_state {
 	DIRECTORY_INVALIDATING,	 /* holders are told to drop their copies */
 	DIRECTORY_WRITE_GRANTED, /* a new owner is on its way; its confirmation is awaited */
 	DIRECTORY_UPDATING,	 /* holders are told to read the owner's frame, which is newer */
+	DIRECTORY_COLLECTING,	 /* the gate was closed; who has come through it? */
 };
 
 /*
@@ -135,6 +142,8 @@ struct directory_entry {
 			       */
 #define DIRECTORY_MIXED 16u   /* grants may be out that name another frame than the owner's */
 #define DIRECTORY_ORPHANED 4u /* INVALIDATING for a writer that is lost, UPDATING from one */
+#define DIRECTORY_OPEN 32u    /* the gate: nodes may read the page without a message */
+#define DIRECTORY_SHARED 64u  /* INVALIDATING: some of the copy set may have no copy */
 
 /* A page request at its manager, from its arrival until it is confirmed or refused. */
 struct request {
@@ -400,7 +409,8 @@ struct engine {
 	struct deferral *deferrals;
 	uint32_t deferral_head;
 	uint32_t deferral_count;
-	uint32_t pager_count; /* CMD_INVALIDATE and CMD_DOWNGRADE pages not done */
+	uint32_t pager_count;	/* CMD_INVALIDATE and CMD_DOWNGRADE pages not done */
+	uint32_t collect_count; /* CMD_COLLECT not done */
 	struct update_state update;
 
 	unsigned char *directory; /* directory_entry + copy set, for every page */
@@ -468,6 +478,11 @@ void emit_request(struct engine *engine, struct node_id peer, enum message_kind 
 		  struct page_id page, const struct message_request *like);
 void emit_absent(struct engine *engine, struct node_id peer, struct page_id page, uint32_t tag,
 		 struct message_known known);
+void emit_flagged_run(struct engine *engine, struct node_id peer, enum message_kind kind,
+		      struct page_id page, struct node_id about, uint32_t flags);
+void emit_fast_read(struct engine *engine, struct node_id peer, struct page_id page, bool add);
+void emit_gate(struct engine *engine, struct page_id page, uint64_t word);
+void emit_collect(struct engine *engine, struct page_id page, struct node_id keep);
 /* A grant, or an update, which says the same: whose frame has which version. */
 void emit_grant(struct engine *engine, struct node_id peer, enum message_kind kind,
 		struct page_id page, struct node_id owner, uint64_t version);
@@ -534,8 +549,6 @@ void page_want_waited(struct engine *engine, struct page_id page);
 bool page_forget(struct engine *engine, struct page_id page);
 
 /* Answers a recall. */
-void page_acknowledge(struct engine *engine, struct node_id manager, struct page_id page,
-		      bool downgrade);
 /* Has it come so lately that it is to stay for a moment? */
 bool page_fresh(const struct engine *engine, struct page_id page);
 
@@ -564,6 +577,32 @@ int guess_ask(struct engine *engine, struct run run);
 int guess_declined(struct engine *engine, struct node_id from, const struct message_run *run);
 int guess_request(struct engine *engine, const struct message_request *request);
 
+/* For fast.c and guess.c. */
+void page_set_pending(struct engine *engine, struct page_id page, enum page_pending pending);
+/* Asks a manager that stays where it is, or fails if it is lost. */
+void page_ask(struct engine *engine, struct page_id page, bool write, struct node_id manager);
+/* The page is here, and shown. */
+void page_show(struct engine *engine, struct page_id page, enum page_state state);
+/* Answers a recall. `empty`: there was no copy. */
+void page_acknowledge(struct engine *engine, struct node_id manager, struct page_id page,
+		      bool downgrade, bool empty);
+
+/* ---- fast.c ---- */
+
+bool fast_possible(const struct engine *engine, struct page_id page, struct node_id manager);
+/* Reads the page at its manager. */
+void fast_ask(struct engine *engine, struct page_id page, struct node_id manager);
+void fast_done(struct engine *engine, const struct event *event);
+/* The read of PENDING_READ_FAR is over. */
+void fast_far_done(struct engine *engine, struct page_id page, int status);
+/* This node's bit was cleared by the manager. */
+void fast_cleared(struct engine *engine, struct page_id page);
+/*
+ * A recall of a page that this node does not have: it is answered when the fast read under way is
+ * over, or at once. False: it has the page.
+ */
+bool fast_recalled(struct engine *engine, struct page_id page, struct node_id manager);
+
 /* ---- directory.c ---- */
 
 int directory_request(struct engine *engine, struct node_id from,
@@ -577,6 +616,7 @@ int directory_fetch_failed(struct engine *engine, struct node_id from,
 			   const struct message_run *run);
 int directory_recalled(struct engine *engine, struct node_id from, const struct message_run *run,
 		       bool downgrade);
+void directory_collected(struct engine *engine, const struct event *event);
 void directory_peer_down(struct engine *engine, struct node_id peer);
 /* Serves what can be served now. Called after every change to the entry. */
 void directory_pump(struct engine *engine, struct directory_entry *entry, struct page_id page);
@@ -773,6 +813,12 @@ static inline bool engine_moves(const struct engine *engine)
 {
 	return engine->config.manager == MANAGER_BROADCAST ||
 	       engine->config.manager == MANAGER_DYNAMIC;
+}
+
+/* Are clean pages read without a message? Under write-update, and where managers move, never. */
+static inline bool engine_fast(const struct engine *engine)
+{
+	return engine->config.fast_read && !engine_moves(engine) && engine->config.node_count > 1;
 }
 
 static inline uint64_t page_unit(struct page_id page)

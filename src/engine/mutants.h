@@ -61,7 +61,18 @@
 	M(LOOSE_LOCK, "a lock that is recalled is returned though a thread holds it")              \
 	M(DEAF_HOLDER, "a recalled lock stays when its thread has released it")                    \
 	M(FORGOTTEN_TRY, "who tries a lock is forgotten when it turns out to be held")             \
-	M(SHORT_BARRIER, "a barrier opens when one thread is still missing")
+	M(SHORT_BARRIER, "a barrier opens when one thread is still missing")                       \
+	M(OPEN_WHILE_WRITING, "the gate is open while the owner may be writing")                   \
+	M(OPEN_FOR_GOOD, "the gate stays open when a write goes ahead")                            \
+	M(LATE_CLOSE, "the gate is closed after its sharers were collected")                       \
+	M(SILENT_CLEAR, "a sharer is not told that its bit was cleared")                           \
+	M(HASTY_ANSWER, "a recall is answered while a fast read is under way")                     \
+	M(MAPPED_LATE, "a fast read that a recall has met is shown all the same")                  \
+	M(ADDED_TWICE, "a node adds its bit though it is set")                                     \
+	M(FORGOTTEN_SHARERS, "a page is given up though it was read without a message")            \
+	M(EMPTY_HEIR, "who had nothing to give up takes a lost owner's place")                     \
+	M(OLD_GATE, "the gate names the lost owner when another has taken its place")              \
+	M(GATE_AT_HOME, "the gate names the manager, whoever owns the page")
 
 #ifdef PERGOLA_MUTANTS
 #define MUTANT_ENUM(name, what) MUTANT_##name,

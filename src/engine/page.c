@@ -16,8 +16,10 @@ static struct page_entry *entry_of(struct engine *engine, struct page_id page)
 	return &engine->pages[page.value];
 }
 
-static void set_pending(struct engine *engine, struct page_entry *entry, enum page_pending pending)
+void page_set_pending(struct engine *engine, struct page_id page, enum page_pending pending)
 {
+	struct page_entry *entry = entry_of(engine, page);
+
 	if (entry->pending == PENDING_NONE && pending != PENDING_NONE)
 		engine->pending_count++;
 	if (entry->pending != PENDING_NONE && pending == PENDING_NONE) {
@@ -26,7 +28,7 @@ static void set_pending(struct engine *engine, struct page_entry *entry, enum pa
 		entry->waited = 0;
 		entry->guess = 0;
 	}
-	entry->pending = (unsigned int)pending & 31u;
+	entry->pending = (unsigned int)pending & 15u;
 }
 
 static bool pending_is_write(enum page_pending pending)
@@ -50,7 +52,7 @@ static void set_peer(struct page_entry *entry, struct node_id peer)
 
 static void fail(struct engine *engine, struct page_id page, struct node_id lost)
 {
-	set_pending(engine, entry_of(engine, page), PENDING_NONE);
+	page_set_pending(engine, page, PENDING_NONE);
 	emit_page(engine, CMD_FAIL, page, lost);
 	pin_settle(engine, page, -EHOSTDOWN);
 	if (home_moves(engine, page)) {
@@ -59,22 +61,24 @@ static void fail(struct engine *engine, struct page_id page, struct node_id lost
 	}
 }
 
-/* To a manager that stays where it is. */
-static void ask_manager(struct engine *engine, struct page_id page, bool write,
-			struct node_id manager)
+void page_ask(struct engine *engine, struct page_id page, bool write, struct node_id manager)
 {
 	const struct message_request request = {
 		.node = engine->config.self.value,
 		.flags = entry_of(engine, page)->guess ? REQUEST_GUESS : 0,
 	};
 
+	if (engine_down(engine, manager)) {
+		fail(engine, page, manager);
+		return;
+	}
+	page_set_pending(engine, page, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
 	emit_request(engine, manager, write ? MSG_WRITE_REQUEST : MSG_READ_REQUEST, page, &request);
 }
 
-/* Sends the request, or has the home looked up first. */
-static void ask(struct engine *engine, struct page_id page, bool write)
+/* Sends the request, or has the home looked up first. `fast`: a fast read is worth a try. */
+static void ask(struct engine *engine, struct page_id page, bool write, bool fast)
 {
-	struct page_entry *entry = entry_of(engine, page);
 	struct node_id manager;
 
 	if (!home_manager(engine, page, &manager)) {
@@ -82,19 +86,19 @@ static void ask(struct engine *engine, struct page_id page, bool write)
 			fail(engine, page, node_id(0));
 			return;
 		}
-		set_pending(engine, entry, write ? PENDING_WRITE_HOME : PENDING_READ_HOME);
+		page_set_pending(engine, page, write ? PENDING_WRITE_HOME : PENDING_READ_HOME);
 		return;
 	}
-	if (engine_down(engine, manager) && !home_moves(engine, page)) {
-		fail(engine, page, manager);
+	if (!home_moves(engine, page)) {
+		if (fast && !write && fast_possible(engine, page, manager))
+			fast_ask(engine, page, manager);
+		else
+			page_ask(engine, page, write, manager);
 		return;
 	}
-	set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
-	entry->turned = 0;
-	if (home_moves(engine, page))
-		locate_ask(engine, page);
-	else
-		ask_manager(engine, page, write, manager);
+	page_set_pending(engine, page, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
+	entry_of(engine, page)->turned = 0;
+	locate_ask(engine, page);
 }
 
 bool page_room(struct engine *engine, struct page_id page)
@@ -108,13 +112,13 @@ void page_want(struct engine *engine, struct page_id page, bool write)
 	struct page_entry *entry = entry_of(engine, page);
 
 	if (entry->pending == PENDING_NONE && entry->state < (write ? PAGE_WRITE : PAGE_READ))
-		ask(engine, page, write);
+		ask(engine, page, write, true);
 }
 
 void page_guess(struct engine *engine, struct page_id page)
 {
 	entry_of(engine, page)->guess = 1;
-	ask(engine, page, false);
+	ask(engine, page, false, false);
 }
 
 bool page_forget(struct engine *engine, struct page_id page)
@@ -122,7 +126,7 @@ bool page_forget(struct engine *engine, struct page_id page)
 	struct page_entry *entry = entry_of(engine, page);
 	bool waited = entry->waited;
 
-	set_pending(engine, entry, PENDING_NONE);
+	page_set_pending(engine, page, PENDING_NONE);
 	return waited;
 }
 
@@ -134,7 +138,7 @@ void page_home_known(struct engine *engine, uint64_t unit)
 
 		if (pending == PENDING_READ_HOME || pending == PENDING_WRITE_HOME) {
 			ROW("home known");
-			ask(engine, page, pending == PENDING_WRITE_HOME);
+			ask(engine, page, pending == PENDING_WRITE_HOME, false);
 		}
 	}
 }
@@ -184,7 +188,7 @@ int page_fault(struct engine *engine, const struct event *event)
 			return -EAGAIN;
 		ROW("fault");
 		count_fault(engine, entry, event->fault.write);
-		ask(engine, page, event->fault.write);
+		ask(engine, page, event->fault.write, true);
 	} else {
 		ROW("fault while asking");
 	}
@@ -211,7 +215,8 @@ int page_prefetch(struct engine *engine, const struct event *event)
 			continue;
 		ROW("prefetch");
 		engine->stats.prefetches++;
-		ask(engine, page_add(run.page, i), event->fault.write);
+		/* Many pages of one manager are asked for in one message. */
+		ask(engine, page_add(run.page, i), event->fault.write, false);
 	}
 	return 0;
 }
@@ -221,6 +226,22 @@ int page_prefetch(struct engine *engine, const struct event *event)
 static uint32_t microseconds(uint64_t ns)
 {
 	return (uint32_t)(ns / 1000);
+}
+
+void page_show(struct engine *engine, struct page_id page, enum page_state state)
+{
+	struct page_entry *entry = entry_of(engine, page);
+	enum command_kind command = CMD_MAP_READ;
+
+	if (state == PAGE_WRITE)
+		command = entry->state == PAGE_READ ? CMD_UPGRADE : CMD_MAP_WRITE;
+	entry->state = (unsigned int)state & 3u;
+	entry->held_until = microseconds(engine->now_ns + engine->config.hold_ns) + 1;
+	engine->stats.guesses_met += entry->guess;
+	page_set_pending(engine, page, PENDING_NONE);
+	if (state == PAGE_WRITE && engine_updates(engine, page))
+		update_writable(engine, page);
+	emit_page(engine, command, page, engine->config.self);
 }
 
 /*
@@ -233,19 +254,9 @@ static void complete(struct engine *engine, struct page_id page)
 	struct node_id granter = node_id(entry->peer - 1u);
 	bool write = pending_is_write(entry->pending);
 	bool confirmed = MUTANT(EARLY_CONFIRM) && entry->pending > PENDING_WRITE_ASKED;
-	enum command_kind command = CMD_MAP_READ;
 
-	if (write) {
-		command = entry->state == PAGE_READ ? CMD_UPGRADE : CMD_MAP_WRITE;
-		entry->version++;
-	}
-	entry->state = write ? PAGE_WRITE : PAGE_READ;
-	entry->held_until = microseconds(engine->now_ns + engine->config.hold_ns) + 1;
-	engine->stats.guesses_met += entry->guess;
-	set_pending(engine, entry, PENDING_NONE);
-	if (write && engine_updates(engine, page))
-		update_writable(engine, page);
-	emit_page(engine, command, page, engine->config.self);
+	entry->version += write;
+	page_show(engine, page, write ? PAGE_WRITE : PAGE_READ);
 	if (!confirmed)
 		emit_run(engine, granter, MSG_CONFIRM, page, node_id(0));
 	if (!write || !home_moves(engine, page) || node_equal(granter, engine->config.self))
@@ -308,7 +319,7 @@ static void granted(struct engine *engine, struct node_id from, const struct mes
 	ROW("grant to fetch");
 	engine->stats.pages_fetched++;
 	entry->version = version & VERSION_NONE;
-	set_pending(engine, entry, write ? PENDING_WRITE_FETCH : PENDING_READ_FETCH);
+	page_set_pending(engine, page, write ? PENDING_WRITE_FETCH : PENDING_READ_FETCH);
 	emit_page(engine, CMD_READ, page, node_id(grant->owner));
 	if (MUTANT(EARLY_CONFIRM))
 		emit_run(engine, from, MSG_CONFIRM, page, node_id(0));
@@ -358,7 +369,7 @@ static void not_had(struct engine *engine, struct page_id page, struct node_id s
 	if (!MUTANT(KEPT_VERSION))
 		entry->version = VERSION_NONE;
 	entry->peer = 0;
-	set_pending(engine, entry, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
+	page_set_pending(engine, page, write ? PENDING_WRITE_ASKED : PENDING_READ_ASKED);
 	if (engine_down(engine, granter) && home_moves(engine, page)) {
 		ROW("manager lost before the bytes came");
 		locate_again(engine, page);
@@ -376,6 +387,10 @@ void page_read_done(struct engine *engine, const struct event *event)
 
 		if (entry->pending == PENDING_NONE)
 			continue; /* given up when the manager was lost */
+		if (entry->pending == PENDING_READ_FAR) {
+			fast_far_done(engine, page, event->status);
+			continue;
+		}
 		ASSERT(entry->pending == PENDING_READ_FETCH ||
 		       entry->pending == PENDING_WRITE_FETCH);
 		if (event->status != 0) {
@@ -429,9 +444,13 @@ bool page_fresh(const struct engine *engine, struct page_id page)
 }
 
 void page_acknowledge(struct engine *engine, struct node_id manager, struct page_id page,
-		      bool downgrade)
+		      bool downgrade, bool empty)
 {
-	emit_run(engine, manager, downgrade ? MSG_DOWNGRADED : MSG_INVALIDATED, page, node_id(0));
+	if (downgrade)
+		emit_run(engine, manager, MSG_DOWNGRADED, page, node_id(0));
+	else
+		emit_flagged_run(engine, manager, MSG_INVALIDATED, page, node_id(0),
+				 empty && engine_fast(engine) ? RUN_EMPTY : 0);
 }
 
 void page_recall(struct engine *engine, struct page_id page, struct node_id manager, bool downgrade)
@@ -448,7 +467,7 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 		return;
 	if (entry->state == PAGE_INVALID) {
 		ROW("recall of a page that has gone");
-		page_acknowledge(engine, manager, page, downgrade);
+		page_acknowledge(engine, manager, page, downgrade, false);
 		return;
 	}
 	/* So it was when the recall came; one that is put off leaves the page as it is. */
@@ -468,7 +487,7 @@ void page_recall(struct engine *engine, struct page_id page, struct node_id mana
 	emit_page(engine, downgrade ? CMD_DOWNGRADE : CMD_INVALIDATE, page, engine->config.self);
 	if (MUTANT(EARLY_ACK) || (MUTANT(EARLY_DOWNGRADED) && downgrade)) {
 		entry->peer = 0;
-		page_acknowledge(engine, manager, page, downgrade);
+		page_acknowledge(engine, manager, page, downgrade, false);
 	}
 }
 
@@ -509,8 +528,8 @@ static void note_writer(struct engine *engine, struct page_id page, struct node_
 
 /*
  * Is there something to give up? Who is in a copy set has the page, but for one that is being
- * granted it, and that one is not recalled; nothing else may be under way that the manager, or the
- * pager, has to end first.
+ * granted it, and that one is not recalled, and sharers; nothing else may be under way that the
+ * manager, or the pager, has to end first.
  */
 static bool recall_fits(struct engine *engine, struct page_id page, bool downgrade)
 {
@@ -524,7 +543,8 @@ static bool recall_fits(struct engine *engine, struct page_id page, bool downgra
 		return true;
 	if (downgrade)
 		return entry->state == PAGE_WRITE || engine_updates(engine, page);
-	return entry->state != PAGE_INVALID;
+	/* A sharer need not have the page. */
+	return entry->state != PAGE_INVALID || entry->shared;
 }
 
 int page_recalled(struct engine *engine, struct node_id from, const struct message_run *run,
@@ -539,6 +559,10 @@ int page_recalled(struct engine *engine, struct node_id from, const struct messa
 
 		if (!downgrade)
 			note_writer(engine, page, from, node_id(run->node));
+		if (!downgrade && (run->flags & RUN_CLEARED) != 0)
+			fast_cleared(engine, page);
+		if (!downgrade && fast_recalled(engine, page, from))
+			continue;
 		if (!defer(engine, page, from, downgrade))
 			page_recall(engine, page, from, downgrade);
 	}
@@ -590,8 +614,8 @@ void page_pager_done(struct engine *engine, const struct event *event)
 		/* Of a page that was being evicted too, this may be the end of that. */
 		page_acknowledge(engine, manager, page,
 				 engine_updates(engine, page) ? event->pager.downgrade
-							      : entry->recall_downgrade);
-		entry->recall_downgrade = 0;
+							      : entry->recall_downgrade,
+				 false);
 		if (event->pager.downgrade && engine_updates(engine, page))
 			update_protected(engine, page, manager);
 	}
@@ -626,10 +650,11 @@ void page_peer_down(struct engine *engine, struct node_id peer)
 		if (!waits_for(engine, page_id(i), peer))
 			continue;
 		ROW("manager lost");
-		if (entry->pending == PENDING_READ_FETCH || entry->pending == PENDING_WRITE_FETCH) {
+		if (entry->pending == PENDING_READ_FETCH || entry->pending == PENDING_WRITE_FETCH ||
+		    entry->pending == PENDING_READ_FAR)
 			entry->version = VERSION_NONE;
+		if (entry->pending > PENDING_WRITE_ASKED)
 			entry->peer = 0;
-		}
 		fail(engine, page_id(i), peer);
 	}
 }

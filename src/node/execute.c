@@ -129,6 +129,18 @@ static void execute(struct node *node, const struct command *command)
 	case CMD_FREE:
 		free_block(node, command);
 		return;
+	case CMD_FAST_READ:
+		fast_start(node, command->peer, command->fast.page, command->fast.add);
+		return;
+	case CMD_TAKE:
+		fast_take(node, run.page);
+		return;
+	case CMD_GATE:
+		gates_set(node, command->gate.page, command->gate.word);
+		return;
+	case CMD_COLLECT:
+		gates_collect(node, command->collect.page, command->collect.keep);
+		return;
 	case CMD_LOSE:
 		node->rumour = command->peer;
 		node->rumoured = true;

@@ -41,6 +41,7 @@ static int step_once(struct node *node, struct event *event)
 {
 	event->now_ns = clock_now_ns();
 	node->commands.count = 0;
+	node->steps++;
 	int error = engine_step(node->engine, event, &node->commands);
 
 	execute_commands(node);
@@ -94,6 +95,14 @@ static void take_message(struct node *node, const struct fabric_event *arrived)
 		reads_key_reply(node, arrived->peer, &message);
 		return;
 	}
+	if (message.kind == MSG_GATE_REQUEST) {
+		gates_key_request(node, arrived->peer, &message);
+		return;
+	}
+	if (message.kind == MSG_GATE_REPLY) {
+		gates_key_reply(node, arrived->peer, &message);
+		return;
+	}
 	if (message.kind == MSG_LOST) {
 		loss_told(node, node_id(message.run.node));
 		return;
@@ -126,8 +135,13 @@ static void take_fabric_event(struct node *node, const struct fabric_event *even
 	case FABRIC_PEER_DOWN:
 		loss_peer_down(node, event->peer, event->status);
 		return;
-	case FABRIC_WRITE_DONE:
 	case FABRIC_ATOMIC_DONE:
+		gates_completed(node, event);
+		return;
+	case FABRIC_CHAIN_DONE:
+		fast_completed(node, event);
+		return;
+	case FABRIC_WRITE_DONE:
 		break;
 	}
 	ASSERT(false && "an operation this node did not post");
@@ -164,22 +178,53 @@ static bool take_timer(struct node *node)
 	return true;
 }
 
+bool loop_post(struct node *node)
+{
+	bool posted = false;
+	uint64_t before;
+
+	/* What ends here may bring about more to be posted. */
+	do {
+		before = node->steps;
+		posted |= gates_retry(node);
+		posted |= fast_retry(node);
+		reads_retry(node);
+	} while (node->steps != before);
+	return posted;
+}
+
+/* Polls after posting, where what was posted may be over at once, and bring more about. */
+#define POLLS_AFTER 3
+
+static bool post_and_poll(struct node *node)
+{
+	bool posted = loop_post(node);
+	unsigned int polls = 0;
+
+	/* It ends with posting, or with nothing new: who polled last may be about to sleep. */
+	while (posted && polls < POLLS_AFTER && take_fabrics(node)) {
+		posted = loop_post(node);
+		polls++;
+	}
+	return polls > 0;
+}
+
 bool loop_look(struct node *node)
 {
 	bool any = take_fabrics(node);
 
-	reads_retry(node);
+	any |= post_and_poll(node);
 	return any;
 }
 
 bool loop_progress(struct node *node)
 {
-	bool fabric = take_fabrics(node);
-	bool timer = take_timer(node);
+	bool any = take_fabrics(node);
 
+	any |= take_timer(node);
 	cache_trim(node);
-	reads_retry(node);
-	return fabric || timer;
+	any |= post_and_poll(node);
+	return any;
 }
 
 /* ---- the pager ---- */
@@ -228,6 +273,7 @@ void loop_settle(struct node *node)
 	node->visits++;
 	if (!node->asleep)
 		return;
+	loop_post(node);
 	while (!node->armed && !node->dozing) {
 		if (links_arm(node) == 0)
 			node->armed = true;

@@ -129,6 +129,7 @@ static void take(struct measure *measure, const struct fabric_event *event)
 		break;
 	case FABRIC_WRITE_DONE:
 	case FABRIC_ATOMIC_DONE:
+	case FABRIC_CHAIN_DONE:
 	case FABRIC_CREDIT:
 		break;
 	}

@@ -33,6 +33,8 @@ struct introduction {
 	uint32_t page_bytes;
 	uint32_t manager;
 	uint32_t fabric;
+	uint32_t fast_read;
+	uint32_t zero;
 };
 
 static struct introduction introduce(const struct node *node)
@@ -45,6 +47,7 @@ static struct introduction introduce(const struct node *node)
 		.page_bytes = PAGE_BYTES,
 		.manager = settings_choice(&node->settings, SETTING_MANAGER),
 		.fabric = settings_choice(&node->settings, SETTING_FABRIC),
+		.fast_read = settings_choice(&node->settings, SETTING_FAST_READ),
 	};
 }
 
@@ -71,6 +74,8 @@ static int compare(const struct introduction *mine, const struct introduction *t
 		return differ(other, "PERGOLA_MANAGER");
 	if (theirs->fabric != mine->fabric)
 		return differ(other, "PERGOLA_FABRIC");
+	if (theirs->fast_read != mine->fast_read)
+		return differ(other, "PERGOLA_FAST_READ");
 	return 0;
 }
 
@@ -102,6 +107,7 @@ static int open_engine(struct node *node)
 		.page_requests = (uint32_t)settings_u64(&node->settings, SETTING_PAGE_REQUESTS),
 		.sync_objects = (uint32_t)settings_u64(&node->settings, SETTING_SYNC_OBJECTS),
 		.calls = CALLS_MAX,
+		.fast_read = node->fast_read,
 	};
 
 	node->engine_bytes = engine_bytes(&config);
@@ -250,6 +256,11 @@ static int read_settings(struct node *node)
 	node->pager_ops = backend_pager();
 	node->inline_delivery =
 		settings_choice(&node->settings, SETTING_DELIVERY) == DELIVERY_CHOICE_INLINE;
+	/* Managers that move have no gates. */
+	node->fast_read =
+		settings_choice(&node->settings, SETTING_FAST_READ) == FAST_READ_CHOICE_ON &&
+		settings_choice(&node->settings, SETTING_MANAGER) <= MANAGER_CHOICE_CENTRAL &&
+		size > 1;
 	log_setup((enum log_level)settings_choice(&node->settings, SETTING_LOG),
 		  size > 1 ? (int)rank : -1);
 	return 0;
@@ -272,6 +283,8 @@ static void close_parts(struct node *node)
 		node->pager_ops->close(node->pager);
 	links_close(node);
 	reads_close(node);
+	fast_close(node);
+	gates_close(node);
 	inline_close(node);
 	ahead_close(node);
 	cache_close(node);
@@ -305,6 +318,10 @@ static int open_parts(struct node *node)
 		error = reads_open(node);
 	if (error == 0)
 		error = cache_open(node);
+	if (error == 0)
+		error = fast_open(node);
+	if (error == 0)
+		error = gates_open(node);
 	if (error != 0)
 		return error;
 	choose_spin(node);

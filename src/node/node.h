@@ -11,6 +11,8 @@
  *   links.c    the fabrics of this node, and which peer is reached by which
  *   landing.c  where updates of pages land that threads read meanwhile
  *   reads.c    keys of frames, registration, one-sided reads under way
+ *   gates.c    gates and sharers of the pages that this node manages
+ *   fast.c     chains: clean pages that are read without a message
  *   waiter.c   threads that wait for a call to be over
  *   inline.c   threads that serve their own page faults
  *   cache.c    frames of pages that are at home elsewhere: how many, and which go
@@ -108,6 +110,15 @@ struct peer_key {
 	bool asked;
 };
 
+/* Of a chunk of a peer's gates. */
+struct gate_key {
+	struct fabric_key key;
+	struct page_id page; /* the chunk's first */
+	uint32_t sharers;    /* from a page's gate to the words that this node adds to */
+	bool known;
+	bool asked;
+};
+
 /* A chunk of this node's frames; NULL: not registered yet. */
 struct own_chunk {
 	struct fabric_region *region;
@@ -189,6 +200,7 @@ struct node_counters {
 struct node {
 	struct node_id self;
 	bool inline_delivery; /* faults are served by the threads that make them */
+	bool fast_read;	      /* clean pages are read without a message */
 	unsigned int node_count;
 	unsigned int local_count; /* nodes on this host, this one included */
 	struct settings settings;
@@ -224,6 +236,7 @@ struct node {
 	struct pager *pager;
 	struct pager_frames frames;
 	struct commands commands;
+	uint64_t steps;		/* of the engine, ever */
 	struct run *pager_done; /* invalidations and downgrades done, not yet told to the engine */
 	bool *pager_done_downgrade;
 	uint32_t pager_done_count;
@@ -243,6 +256,8 @@ struct node {
 	uint32_t read_waiting_head;
 	uint32_t read_waiting_tail;
 	unsigned char *landing;
+	struct gates *gates;   /* of gates.c; NULL: no fast reads */
+	struct chains *chains; /* of fast.c; NULL: no fast reads */
 
 	struct ahead ahead;
 	struct cache cache;
@@ -295,6 +310,9 @@ bool loop_progress(struct node *node);
 
 /* As loop_progress(), without the timers. */
 bool loop_look(struct node *node);
+
+/* Posts what waits to be posted; true when that may be over at once. */
+bool loop_post(struct node *node);
 
 /* Before a thread other than the progress thread gives up the lock after it has polled or stepped.
  */
@@ -365,6 +383,41 @@ void reads_retry(struct node *node);
 void reads_peer_down(struct node *node, struct node_id peer);
 void reads_key_request(struct node *node, struct node_id peer, const struct message *message);
 void reads_key_reply(struct node *node, struct node_id peer, const struct message *message);
+
+/* Where the page is in the peer's frames; false: not known yet, and asked for. */
+bool reads_find(struct node *node, struct node_id peer, struct page_id page,
+		struct fabric_remote *remote);
+
+/* ---- gates.c ---- */
+
+int gates_open(struct node *node);
+void gates_close(struct node *node);
+void gates_set(struct node *node, struct page_id page, uint64_t gate);
+void gates_collect(struct node *node, struct page_id page, struct node_id keep);
+void gates_completed(struct node *node, const struct fabric_event *done);
+/* True when there was something to post. */
+bool gates_retry(struct node *node);
+void gates_key_request(struct node *node, struct node_id peer, const struct message *message);
+void gates_key_reply(struct node *node, struct node_id peer, const struct message *message);
+
+/* The peer's gate of the page, and this node's sharer word; false: not known yet, and asked for. */
+bool gates_find(struct node *node, struct node_id peer, struct page_id page,
+		struct fabric_chain *chain);
+/* This node's bit in that word. */
+uint64_t gates_bit(const struct node *node);
+/* Does the word say that the gate is open? */
+bool gates_were_open(uint64_t word);
+
+/* ---- fast.c ---- */
+
+int fast_open(struct node *node);
+void fast_close(struct node *node);
+void fast_start(struct node *node, struct node_id peer, struct page_id page, bool add);
+/* What the chain that has just ended has read is the page's frame now. */
+void fast_take(struct node *node, struct page_id page);
+void fast_completed(struct node *node, const struct fabric_event *done);
+/* True when there was something to post. */
+bool fast_retry(struct node *node);
 
 /* ---- landing.c ---- */
 

@@ -180,6 +180,27 @@ void reads_key_reply(struct node *node, struct node_id peer, const struct messag
 	reads_retry(node);
 }
 
+bool reads_find(struct node *node, struct node_id peer, struct page_id page,
+		struct fabric_remote *remote)
+{
+	struct link *link = link_to(node, peer);
+	uint64_t chunk = chunk_of(node, link, page);
+	struct peer_key *key = peer_key(link, peer, chunk);
+
+	if (!key->known) {
+		if (!key->asked)
+			ask_key(node, peer, page);
+		key->asked = true;
+		return false;
+	}
+	*remote = (struct fabric_remote){
+		.peer = peer,
+		.key = key->key,
+		.offset = (page.value - chunk_run(node, link, chunk).page.value) * PAGE_BYTES,
+	};
+	return true;
+}
+
 /* ---- reads ---- */
 
 static uint32_t read_new(struct node *node)

@@ -39,6 +39,7 @@ static const char *const manager_choices[] = { "fixed", "central", "broadcast", 
 static_assert(sizeof(manager_choices) == (MANAGER_CHOICES + 1) * sizeof(char *),
 	      "a name for each enum manager_choice");
 static const char *const placement_choices[] = { "cyclic", "first-touch", "local", NULL };
+static const char *const fast_read_choices[] = { "off", "on", NULL };
 static const char *const delivery_choices[] = { "inline", "thread", NULL };
 static const char *const on_loss_choices[] = { "abort", "error", NULL };
 static const char *const log_choices[] = { "error", "warning", "info", "debug", NULL };
@@ -136,6 +137,14 @@ static const struct setting_info table[SETTING_COUNT] = {
 		.minimum = 0,
 		.maximum = S_NS,
 		.help = "least time a fresh page stays with its node before it is taken away",
+	},
+	[SETTING_FAST_READ] = {
+		.name = "fast-read",
+		.environment = "PERGOLA_FAST_READ",
+		.kind = SETTING_CHOICE,
+		.default_text = "off",
+		.choices = fast_read_choices,
+		.help = "read clean pages without a message (managers fixed and central)",
 	},
 	[SETTING_SPIN] = {
 		.name = "spin",

@@ -109,6 +109,10 @@ void times_note_command(struct times *times, const struct command *command, bool
 		times_note(times, done ? TIMES_MAPPED : TIMES_MAPPING, command->run);
 		return;
 	case CMD_SEND:
+	case CMD_FAST_READ:
+	case CMD_TAKE:
+	case CMD_GATE:
+	case CMD_COLLECT:
 	case CMD_UPDATE: /* no fault waits for it */
 	case CMD_INVALIDATE:
 	case CMD_DOWNGRADE:

@@ -163,7 +163,7 @@ void node_offer(struct node *node, struct event *event)
 
 		if (error == -EAGAIN)
 			loop_progress(node);
-		reads_retry(node);
+		loop_post(node);
 		loop_settle(node);
 		pthread_mutex_unlock(&node->lock);
 		if (error == 0)

@@ -16,7 +16,8 @@
  *   - Messages arrive in the order they were sent, once, whole.
  *   - A one-sided operation and a message are not ordered, nor are two one-sided operations, but:
  *     a one-sided operation posted after an earlier one of the same peer has *completed* follows
- *     it.
+ *     it; and both reads of a chain() are executed after its addition (in any order, and a read
+ *     perhaps more than once, but before the completion).
  *   - fetch_add and compare_swap are atomic against each other on one word, from every node, this
  *     one included (when it also goes through the fabric); never against the CPU's own stores.
  *   - A read may see a concurrent write torn, in units no smaller than 8 aligned bytes.
@@ -110,11 +111,21 @@ struct fabric_remote {
 	uint64_t offset;
 };
 
+/* An addition and two reads, all at one peer; see chain(). */
+struct fabric_chain {
+	struct fabric_remote word; /* 8 aligned bytes: `add` is added */
+	uint64_t add;
+	struct fabric_remote guard; /* 8 aligned bytes, read whole */
+	struct fabric_remote source;
+	struct fabric_local local; /* local.bytes bytes of source are read into this */
+};
+
 enum fabric_event_kind {
 	FABRIC_MESSAGE = 1, /* peer, data, bytes */
 	FABRIC_READ_DONE,   /* peer, tag, status */
 	FABRIC_WRITE_DONE,  /* peer, tag, status: the bytes are in the peer's memory */
 	FABRIC_ATOMIC_DONE, /* peer, tag, status, value: the word before the operation */
+	FABRIC_CHAIN_DONE,  /* peer, tag, status, value, guard: the two words */
 	FABRIC_CREDIT,	    /* peer: a send that returned -EAGAIN may be tried again */
 	FABRIC_PEER_DOWN,   /* peer, status: 0 closed in order, else why it was lost */
 };
@@ -125,6 +136,7 @@ struct fabric_event {
 	int status;
 	uint64_t tag;
 	uint64_t value;
+	uint64_t guard;
 	const void *data; /* valid until the next poll() */
 	size_t bytes;
 };
@@ -219,6 +231,13 @@ struct fabric_ops {
 			 uint64_t tag);
 	int (*compare_swap)(struct fabric *fabric, const struct fabric_remote *remote,
 			    uint64_t expected, uint64_t desired, uint64_t tag);
+
+	/*
+	 * As fetch_add() on chain->word, then a read of chain->guard and one of chain->source, with
+	 * one completion for all. Refused at once it has done nothing; with a negative status in
+	 * its completion, any part of it.
+	 */
+	int (*chain)(struct fabric *fabric, const struct fabric_chain *chain, uint64_t tag);
 
 	/* Takes up to `event_count` events; returns how many. Never blocks. */
 	int (*poll)(struct fabric *fabric, struct fabric_event *events, int event_count);

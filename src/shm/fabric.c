@@ -236,6 +236,7 @@ const struct fabric_ops fabric_shm_ops = {
 	.write = shm_onesided_write,
 	.fetch_add = shm_onesided_fetch_add,
 	.compare_swap = shm_onesided_compare_swap,
+	.chain = shm_onesided_chain,
 	.poll = shm_poll,
 	.fd = shm_fd,
 	.arm = shm_doorbell_arm,

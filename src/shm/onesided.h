@@ -19,6 +19,8 @@ int shm_onesided_fetch_add(struct fabric *fabric, const struct fabric_remote *re
 int shm_onesided_compare_swap(struct fabric *fabric, const struct fabric_remote *remote,
 			      uint64_t expected, uint64_t desired, uint64_t tag);
 
+int shm_onesided_chain(struct fabric *fabric, const struct fabric_chain *chain, uint64_t tag);
+
 /* Tries again what was kept. */
 void shm_onesided_retry(struct fabric *fabric);
 

@@ -83,6 +83,7 @@ enum shm_operation_kind {
 	SHM_WRITE,
 	SHM_FETCH_ADD,
 	SHM_COMPARE_SWAP,
+	SHM_CHAIN,
 };
 
 struct shm_operation {
@@ -92,6 +93,8 @@ struct shm_operation {
 	uint32_t bytes;
 	uint64_t operand; /* add, or desired */
 	uint64_t expected;
+	struct fabric_remote guard; /* of a chain; `remote` is its word, `source` the rest */
+	struct fabric_remote source;
 	uint64_t tag;
 };
 

@@ -14,6 +14,11 @@
 /* The largest errno value that Linux has room for. */
 #define STATUS_MAX 4095
 
+static size_t key_bytes(const struct message *message)
+{
+	return message->kind == MSG_KEY_REPLY ? sizeof(message->key) : sizeof(message->gates);
+}
+
 static size_t body_bytes(const struct message *message)
 {
 	switch ((enum message_kind)message->kind) {
@@ -36,6 +41,7 @@ static size_t body_bytes(const struct message *message)
 	case MSG_UPDATE_FAILED:
 	case MSG_PUBLISHED:
 	case MSG_KEY_REQUEST:
+	case MSG_GATE_REQUEST:
 	case MSG_LOST:
 		return sizeof(message->run);
 	case MSG_EVICT:
@@ -79,7 +85,8 @@ static size_t body_bytes(const struct message *message)
 	case MSG_COLLECT_DONE:
 		return offsetof(struct message_collect, data) + message->collect.bytes;
 	case MSG_KEY_REPLY:
-		return sizeof(message->key);
+	case MSG_GATE_REPLY:
+		return key_bytes(message);
 	case MSG_KIND_END:
 		break;
 	}
@@ -119,11 +126,18 @@ static bool status_valid(int32_t status)
 	return status <= 0 && status >= -STATUS_MAX;
 }
 
+static bool flagged_run_valid(const struct message_run *run, uint32_t flags,
+			      const struct wire_limits *limits)
+{
+	return run->page_count <= RUN_MAX &&
+	       range_valid(run->page, run->page_count, limits->page_limit) &&
+	       (run->flags & ~flags) == 0;
+}
+
 static bool run_valid(const struct message_run *run, uint64_t count_max,
 		      const struct wire_limits *limits)
 {
-	return run->page_count <= count_max &&
-	       range_valid(run->page, run->page_count, limits->page_limit) && run->zero == 0;
+	return run->page_count <= count_max && flagged_run_valid(run, 0, limits);
 }
 
 static bool request_valid(const struct message_request *request, const struct wire_limits *limits)
@@ -256,6 +270,30 @@ static bool collect_valid(const struct message_collect *collect, bool done,
 	       (collect->zero[0] | collect->zero[1] | collect->zero[2]) == 0;
 }
 
+static bool heap_release_valid(const struct message_heap_release *release,
+			       const struct wire_limits *limits)
+{
+	return range_valid(release->unit, release->unit_count, unit_limit(limits)) &&
+	       release->zero == 0;
+}
+
+/* Of frames, or of gates, which begin with the same two fields. */
+static bool key_valid(const struct message *message, const struct wire_limits *limits)
+{
+	bool gates = message->kind == MSG_GATE_REPLY;
+
+	return range_valid(message->key.page, message->key.page_count, limits->page_limit) &&
+	       (!gates || (message->gates.sharers % 8 == 0 && message->gates.zero == 0));
+}
+
+static bool invalidation_valid(const struct message *message, const struct wire_limits *limits)
+{
+	if (message->kind == MSG_INVALIDATE)
+		return flagged_run_valid(&message->run, RUN_CLEARED, limits) &&
+		       node_valid(message->run.node, limits);
+	return flagged_run_valid(&message->run, RUN_EMPTY, limits) && message->run.node == 0;
+}
+
 static bool body_valid(const struct message *message, const struct wire_limits *limits)
 {
 	switch ((enum message_kind)message->kind) {
@@ -276,7 +314,6 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 		return told_valid(&message->told, limits);
 	case MSG_NOT_NOW:
 	case MSG_CONFIRM:
-	case MSG_INVALIDATED:
 	case MSG_DOWNGRADE:
 	case MSG_DOWNGRADED:
 	case MSG_HANDOVER:
@@ -284,7 +321,9 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 	case MSG_UPDATED:
 	case MSG_PUBLISHED:
 		return run_valid(&message->run, RUN_MAX, limits) && message->run.node == 0;
+	case MSG_INVALIDATED:
 	case MSG_INVALIDATE:
+		return invalidation_valid(message, limits);
 	case MSG_REFUSE:
 	case MSG_FETCH_FAILED:
 	case MSG_HEARD:
@@ -293,6 +332,7 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 		return run_valid(&message->run, RUN_MAX, limits) &&
 		       node_valid(message->run.node, limits);
 	case MSG_KEY_REQUEST:
+	case MSG_GATE_REQUEST:
 		return run_valid(&message->run, 1, limits) && message->run.node == 0;
 	case MSG_READ_GRANT:
 	case MSG_WRITE_GRANT:
@@ -309,9 +349,7 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 	case MSG_HEAP_REQUEST:
 		return heap_request_valid(&message->heap_request, limits);
 	case MSG_HEAP_RELEASE:
-		return range_valid(message->heap_release.unit, message->heap_release.unit_count,
-				   unit_limit(limits)) &&
-		       message->heap_release.zero == 0;
+		return heap_release_valid(&message->heap_release, limits);
 	case MSG_REPLY:
 		return status_valid(message->reply.status);
 	case MSG_HEAP_FREE:
@@ -320,7 +358,8 @@ static bool body_valid(const struct message *message, const struct wire_limits *
 	case MSG_COLLECT_DONE:
 		return collect_valid(&message->collect, message->kind == MSG_COLLECT_DONE, limits);
 	case MSG_KEY_REPLY:
-		return range_valid(message->key.page, message->key.page_count, limits->page_limit);
+	case MSG_GATE_REPLY:
+		return key_valid(message, limits);
 	case MSG_KIND_END:
 		break;
 	}
@@ -390,6 +429,8 @@ const char *message_name(enum message_kind kind)
 		[MSG_COLLECT_DONE] = "COLLECT_DONE",
 		[MSG_KEY_REQUEST] = "KEY_REQUEST",
 		[MSG_KEY_REPLY] = "KEY_REPLY",
+		[MSG_GATE_REQUEST] = "GATE_REQUEST",
+		[MSG_GATE_REPLY] = "GATE_REPLY",
 		[MSG_LOST] = "LOST",
 	};
 

@@ -57,8 +57,9 @@ enum message_kind {
 	MSG_NOT_NOW,	      /* manager to requester: run: the answer to a guess */
 	MSG_CONFIRM,	      /* requester to manager: run: mapped */
 	MSG_FETCH_FAILED,     /* requester to manager: run, node = the owner not reached */
-	MSG_INVALIDATE,	      /* manager to holder: run, node = the writer, if the manager moves */
-	MSG_INVALIDATED,      /* holder to manager: run */
+	MSG_INVALIDATE,	      /* manager to holder: run, node = the writer, if the manager moves;
+			       * flags: RUN_CLEARED */
+	MSG_INVALIDATED,      /* holder to manager: run; flags: RUN_EMPTY */
 	MSG_DOWNGRADE,	      /* manager to owner: run */
 	MSG_DOWNGRADED,	      /* owner to manager: run */
 	MSG_EVICT,   /* holder to manager: pages: not mapped any more. Is the frame needed? */
@@ -92,18 +93,23 @@ enum message_kind {
 	MSG_COLLECT,	  /* any to node 0: collect */
 	MSG_COLLECT_DONE, /* node 0 to all: collect */
 	/* Between node layers, not the engine's: keys of registered frames, and last words. */
-	MSG_KEY_REQUEST, /* any to any: run of one page */
-	MSG_KEY_REPLY,	 /* back: key */
-	MSG_LOST,	 /* any to all: run, node = whose loss made the sender end */
+	MSG_KEY_REQUEST,  /* any to any: run of one page */
+	MSG_KEY_REPLY,	  /* back: key */
+	MSG_GATE_REQUEST, /* any to a manager: run of one page: the key of its gate */
+	MSG_GATE_REPLY,	  /* back: gates */
+	MSG_LOST,	  /* any to all: run, node = whose loss made the sender end */
 	MSG_KIND_END,
 };
 
 struct message_run {
 	uint64_t page;
 	uint16_t page_count;
-	uint16_t node; /* in the kinds that say so; else 0 */
-	uint32_t zero;
+	uint16_t node;	/* in the kinds that say so; else 0 */
+	uint32_t flags; /* likewise: RUN_... */
 };
+
+#define RUN_CLEARED 1u /* of MSG_INVALIDATE: the receiver's sharer bits are clear now */
+#define RUN_EMPTY 1u   /* of MSG_INVALIDATED: the sender had no copy */
 
 /* The manager is asked for pages; by whom, whoever sends it. */
 struct message_request {
@@ -301,6 +307,16 @@ struct message_key {
 	uint64_t key;
 };
 
+/* Where gates and sharer words of a chunk of pages are (docs/protocol.md, section 16). */
+struct message_gates {
+	uint64_t page; /* the chunk's first */
+	uint64_t page_count;
+	uint64_t addr;
+	uint64_t key;
+	uint32_t sharers; /* bytes from a page's gate to the sharer words of who asked */
+	uint32_t zero;
+};
+
 struct message {
 	uint16_t kind;	/* enum message_kind */
 	uint16_t bytes; /* of the whole message on the wire */
@@ -323,6 +339,7 @@ struct message {
 		struct message_heap_free heap_free;
 		struct message_collect collect;
 		struct message_key key;
+		struct message_gates gates;
 	};
 };
 
@@ -344,6 +361,7 @@ static_assert(sizeof(struct message_reply) == 16, "no implicit padding");
 static_assert(sizeof(struct message_heap_free) == 8 + 8 * FREES_MAX, "no implicit padding");
 static_assert(sizeof(struct message_collect) == 24 + COLLECT_BYTES_MAX, "no implicit padding");
 static_assert(sizeof(struct message_key) == 32, "no implicit padding");
+static_assert(sizeof(struct message_gates) == 40, "no implicit padding");
 static_assert(sizeof(struct message) <= MESSAGE_MAX, "a message fits a slot");
 static_assert(offsetof(struct message, run) == 8, "the body follows the header");
 

@@ -166,6 +166,7 @@ static void completion_note(struct contract_node *node, const struct fabric_even
 	operation->done = true;
 	operation->status = event->status;
 	operation->value = event->value;
+	operation->guard = event->guard;
 	node->outstanding--;
 	node->completed++;
 }
@@ -193,6 +194,7 @@ static void event_note(struct contract_node *node, const struct fabric_event *ev
 	case FABRIC_READ_DONE:
 	case FABRIC_WRITE_DONE:
 	case FABRIC_ATOMIC_DONE:
+	case FABRIC_CHAIN_DONE:
 		completion_note(node, event);
 		return;
 	case FABRIC_CREDIT:
@@ -410,6 +412,17 @@ int harness_compare_swap(struct contract_node *node, struct fabric_remote remote
 	WAIT_UNTIL(node, (error = node->ops->compare_swap(node->fabric, &remote, expected, desired,
 							  tag)) != -EAGAIN);
 	return finish(node, tag, error, old);
+}
+
+int harness_chain(struct contract_node *node, const struct fabric_chain *chain, uint64_t words[2])
+{
+	uint64_t tag = harness_tag(node, FABRIC_CHAIN_DONE, chain->word.peer.value);
+	int error;
+
+	WAIT_UNTIL(node, (error = node->ops->chain(node->fabric, chain, tag)) != -EAGAIN);
+	error = finish(node, tag, error, &words[0]);
+	words[1] = harness_operation(node, tag)->guard;
+	return error;
 }
 
 void harness_refusals_begin(struct contract_node *node)

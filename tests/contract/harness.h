@@ -44,6 +44,7 @@ struct harness_operation {
 	unsigned int peer;
 	int status;
 	uint64_t value;
+	uint64_t guard;
 };
 
 struct harness_memory {
@@ -180,6 +181,9 @@ int harness_fetch_add(struct contract_node *node, struct fabric_remote remote, u
 int harness_compare_swap(struct contract_node *node, struct fabric_remote remote, uint64_t expected,
 			 uint64_t desired, uint64_t *old);
 
+/* `words`: that before the addition, and the guard. */
+int harness_chain(struct contract_node *node, const struct fabric_chain *chain, uint64_t words[2]);
+
 /* Whether the status is that of an operation refused; see contract_options.fragile. */
 void harness_refusals_begin(struct contract_node *node);
 bool harness_refused(const struct contract_node *node, unsigned int peer, int status);
@@ -195,6 +199,7 @@ extern const struct contract_table contract_message_cases;
 extern const struct contract_table contract_sleep_cases;
 extern const struct contract_table contract_transfer_cases;
 extern const struct contract_table contract_atomic_cases;
+extern const struct contract_table contract_chain_cases;
 extern const struct contract_table contract_region_cases;
 extern const struct contract_table contract_connect_cases;
 extern const struct contract_table contract_loss_cases;

@@ -36,6 +36,10 @@ enum fault {
 	COMPLETION_KIND_WRONG,
 	OLD_VALUE_WRONG,
 	SWAP_ALWAYS_WON,
+	CHAIN_NOT_ADDED,
+	CHAIN_GUARD_WRONG,
+	CHAIN_SHORT,
+	CHAIN_SHIFTED,
 	READ_SHORT,
 	READ_LONG,
 	READ_SHIFTED,
@@ -82,6 +86,10 @@ static const struct mutant mutants[] = {
 	{ COMPLETION_KIND_WRONG, "completion_kind_wrong", "transfer_outstanding" },
 	{ OLD_VALUE_WRONG, "old_value_wrong", "atomic_sum" },
 	{ SWAP_ALWAYS_WON, "swap_always_won", "atomic_lock" },
+	{ CHAIN_NOT_ADDED, "chain_not_added", "chain_values" },
+	{ CHAIN_GUARD_WRONG, "chain_guard_wrong", "chain_values" },
+	{ CHAIN_SHORT, "chain_short", "chain_values" },
+	{ CHAIN_SHIFTED, "chain_shifted", "chain_sharers" },
 	{ READ_SHORT, "read_short", "transfer_read" },
 	{ READ_LONG, "read_long", "transfer_read" },
 	{ READ_SHIFTED, "read_shifted", "transfer_read" },
@@ -220,6 +228,7 @@ static void event_put(const struct fabric_event *event)
 	case FABRIC_READ_DONE:
 	case FABRIC_WRITE_DONE:
 	case FABRIC_ATOMIC_DONE:
+	case FABRIC_CHAIN_DONE:
 		completion_put(*event);
 		return;
 	case FABRIC_CREDIT:
@@ -400,6 +409,23 @@ static int mutant_compare_swap(struct fabric *fabric, const struct fabric_remote
 				FABRIC_ATOMIC_DONE, remote, tag);
 }
 
+static int mutant_chain(struct fabric *fabric, const struct fabric_chain *chain, uint64_t tag)
+{
+	struct fabric_chain changed = *chain;
+
+	call_number++;
+	if (fault == CHAIN_NOT_ADDED && nth(call_number, 20))
+		changed.add = 0;
+	if (fault == CHAIN_GUARD_WRONG && nth(call_number, 20))
+		changed.guard.offset -= 8;
+	if (fault == CHAIN_SHORT && nth(call_number, 20) && changed.local.bytes > 8)
+		changed.local.bytes -= 8;
+	if (fault == CHAIN_SHIFTED && nth(call_number, 20))
+		changed.source.offset += 8;
+	return operation_result(sound->chain(fabric, &changed, tag), FABRIC_CHAIN_DONE,
+				&chain->word, tag);
+}
+
 static int mutant_fd(struct fabric *fabric)
 {
 	return restless >= 0 ? restless : sound->fd(fabric);
@@ -427,6 +453,7 @@ static const struct fabric_ops mutant_ops = {
 	.write = mutant_write,
 	.fetch_add = mutant_fetch_add,
 	.compare_swap = mutant_compare_swap,
+	.chain = mutant_chain,
 	.poll = mutant_poll,
 	.fd = mutant_fd,
 	.arm = mutant_arm,

@@ -216,10 +216,9 @@ int contract_run(const struct fabric_ops *ops, const struct contract_options *op
 {
 	const struct contract_table own = { options->extra, options->extra_count };
 	const struct contract_table *tables[] = {
-		&contract_message_cases,  &contract_sleep_cases,
-		&contract_transfer_cases, &contract_atomic_cases,
-		&contract_region_cases,	  &contract_connect_cases,
-		&contract_loss_cases,	  &own,
+		&contract_message_cases, &contract_sleep_cases, &contract_transfer_cases,
+		&contract_atomic_cases,	 &contract_chain_cases, &contract_region_cases,
+		&contract_connect_cases, &contract_loss_cases,	&own,
 	};
 	struct run run = { .ops = ops, .options = options };
 	unsigned int run_count = 0;

@@ -43,7 +43,8 @@ static uint16_t make_node(struct driver *driver)
 static void make_pages(struct driver *driver, struct message *message)
 {
 	uint64_t pages = driver->limits->page_limit;
-	uint64_t max = message->kind == MSG_KEY_REQUEST ? 1 : RUN_MAX;
+	uint64_t max =
+		message->kind == MSG_KEY_REQUEST || message->kind == MSG_GATE_REQUEST ? 1 : RUN_MAX;
 
 	if (message->kind == MSG_READ_GRANT || message->kind == MSG_WRITE_GRANT) {
 		message->grant.page_count =
@@ -54,6 +55,10 @@ static void make_pages(struct driver *driver, struct message *message)
 	} else if (message->kind == MSG_KEY_REPLY) {
 		message->key.page_count = make_range(driver, pages, pages, &message->key.page);
 		message->key.key = prng_next(&driver->prng);
+	} else if (message->kind == MSG_GATE_REPLY) {
+		message->gates.page_count = make_range(driver, pages, pages, &message->gates.page);
+		message->gates.key = prng_next(&driver->prng);
+		message->gates.sharers = (uint32_t)below(driver, 1000) * 8;
 	} else {
 		message->run.page_count =
 			(uint16_t)make_range(driver, max, pages, &message->run.page);
@@ -61,6 +66,8 @@ static void make_pages(struct driver *driver, struct message *message)
 		    message->kind == MSG_INVALIDATE || message->kind == MSG_HEARD ||
 		    message->kind == MSG_LOST)
 			message->run.node = make_node(driver);
+		if (message->kind == MSG_INVALIDATE || message->kind == MSG_INVALIDATED)
+			message->run.flags = (uint32_t)below(driver, 2);
 	}
 }
 

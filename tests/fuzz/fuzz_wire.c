@@ -117,6 +117,25 @@ static void check_sync(const struct message *message, const struct wire_limits *
 	ASSERT(message->sync_request.op < SYNC_OP_END);
 }
 
+static void check_key(const struct message *message, const struct wire_limits *limits)
+{
+	/* Both begin with the same two fields. */
+	check_range(message->key.page, message->key.page_count, limits->page_limit,
+		    limits->page_limit);
+	if (message->kind == MSG_GATE_REPLY)
+		ASSERT(message->gates.sharers % 8 == 0);
+}
+
+static void check_call(const struct message *message, const struct wire_limits *limits)
+{
+	if (message->kind == MSG_REPLY) {
+		ASSERT(message->reply.status <= 0);
+		return;
+	}
+	ASSERT(message->collect.bytes <= COLLECT_BYTES_MAX);
+	ASSERT(message->collect.root < limits->node_count);
+}
+
 static void check_body(const struct message *message, const struct wire_limits *limits)
 {
 	uint64_t units = limits->page_limit / UNIT_PAGES;
@@ -149,6 +168,7 @@ static void check_body(const struct message *message, const struct wire_limits *
 	case MSG_UPDATE_FAILED:
 	case MSG_PUBLISHED:
 	case MSG_KEY_REQUEST:
+	case MSG_GATE_REQUEST:
 	case MSG_LOST:
 		check_run(&message->run, limits);
 		return;
@@ -174,16 +194,13 @@ static void check_body(const struct message *message, const struct wire_limits *
 		check_heap(message, limits);
 		return;
 	case MSG_REPLY:
-		ASSERT(message->reply.status <= 0);
-		return;
 	case MSG_COLLECT:
 	case MSG_COLLECT_DONE:
-		ASSERT(message->collect.bytes <= COLLECT_BYTES_MAX);
-		ASSERT(message->collect.root < limits->node_count);
+		check_call(message, limits);
 		return;
 	case MSG_KEY_REPLY:
-		check_range(message->key.page, message->key.page_count, limits->page_limit,
-			    limits->page_limit);
+	case MSG_GATE_REPLY:
+		check_key(message, limits);
 		return;
 	case MSG_KIND_END:
 		break;

@@ -42,6 +42,7 @@ struct play_head {
 	unsigned int node_count;
 	enum manager_kind manager;
 	uint64_t hold_ns;
+	bool fast_read;
 	bool homes_unknown;	       /* else all nodes have been told all homes */
 	bool update_units[PLAY_UNITS]; /* under write-update */
 };
@@ -68,6 +69,10 @@ const char *play_deliver(struct play *play, unsigned int from, unsigned int to);
  */
 const char *play_delay(struct play *play, unsigned int from, unsigned int to, bool delayed);
 const char *play_bytes(struct play *play, unsigned int node, bool fail);
+/* The node's oldest fast read that has not yet: its bit is added, and the gate read. */
+const char *play_look(struct play *play, unsigned int node);
+/* The sharers that the node collects are fetched and cleared. */
+const char *play_collected(struct play *play, unsigned int node);
 const char *play_pager(struct play *play, unsigned int node);
 /* Everything that is under way, until nothing is: reads and the pager first, then messages. */
 const char *play_settle(struct play *play);

@@ -23,6 +23,8 @@
 struct op {
 	unsigned int node;
 	struct command command;
+	bool looked; /* a fast read: its bit is added, the gate was ... */
+	uint64_t gate;
 };
 
 struct play {
@@ -35,6 +37,8 @@ struct play {
 	bool slow[CLUSTER_NODES];		    /* reads and the pager of a node */
 	struct op ops[OPS_MAX];			    /* oldest first */
 	size_t op_count;
+	uint64_t gates[CLUSTER_NODES][PLAY_UNITS * UNIT_PAGES];
+	uint64_t sharers[CLUSTER_NODES][PLAY_UNITS * UNIT_PAGES];
 	struct {
 		const char *name;
 		uint32_t before; /* commands that came before it */
@@ -61,16 +65,17 @@ static void on_row(const char *name)
 static bool ends_later(enum command_kind kind)
 {
 	return kind == CMD_READ || kind == CMD_UPDATE || kind == CMD_INVALIDATE ||
-	       kind == CMD_DOWNGRADE;
+	       kind == CMD_DOWNGRADE || kind == CMD_FAST_READ || kind == CMD_COLLECT;
 }
 
 static void op_add(struct play *play, unsigned int node, const struct command *command)
 {
+	if (command->kind == CMD_GATE)
+		play->gates[node][command->gate.page.value] = command->gate.word;
 	if (!ends_later(command->kind))
 		return;
 	ASSERT(play->op_count < OPS_MAX);
-	play->ops[play->op_count].node = node;
-	play->ops[play->op_count++].command = *command;
+	play->ops[play->op_count++] = (struct op){ .node = node, .command = *command };
 }
 
 static void print_step(struct play *play, unsigned int node)
@@ -152,6 +157,7 @@ struct play *play_open(const struct play_head *head, FILE *out)
 	config.node_count = head->node_count;
 	config.manager = head->manager;
 	config.hold_ns = head->hold_ns;
+	config.fast_read = head->fast_read;
 	config.page_limit = PLAY_UNITS * (uint64_t)UNIT_PAGES;
 	play->cluster = cluster_open(&config);
 	play->shown = out;
@@ -305,6 +311,55 @@ static size_t message_due(const struct play *play)
 	return i;
 }
 
+static void look(struct play *play, struct op *op)
+{
+	uint64_t page = op->command.fast.page.value;
+	unsigned int peer = op->command.peer.value;
+
+	op->looked = true;
+	play->sharers[peer][page] += (uint64_t)op->command.fast.add << op->node;
+	op->gate = play->gates[peer][page];
+}
+
+const char *play_look(struct play *play, unsigned int node)
+{
+	for (size_t i = 0; i < play->op_count; i++) {
+		struct op *op = &play->ops[i];
+
+		if (op->node != node || op->command.kind != CMD_FAST_READ || op->looked)
+			continue;
+		look(play, op);
+		return NULL;
+	}
+	return "the node has no fast read under way that has not looked yet";
+}
+
+static const char *fast_read_end(struct play *play, struct op *op, bool fail)
+{
+	struct event event = { .kind = EV_FAST_DONE, .peer = op->command.peer };
+
+	if (!fail && !op->looked)
+		look(play, op);
+	event.status = fail ? -EIO : 0;
+	event.fast.page = op->command.fast.page;
+	event.fast.added = op->looked && op->command.fast.add;
+	event.fast.gate = fail ? 0 : op->gate;
+	return step(play, op->node, &event);
+}
+
+static const char *collect_end(struct play *play, const struct op *op)
+{
+	struct event event = { .kind = EV_COLLECTED };
+	struct page_id page = op->command.collect.page;
+	uint64_t sharers = play->sharers[op->node][page.value];
+
+	play->sharers[op->node][page.value] &= UINT64_C(1) << op->command.collect.keep.value;
+	event.collected.page = page;
+	event.collected.keep = op->command.collect.keep;
+	event.collected.sharers = &sharers;
+	return step(play, op->node, &event);
+}
+
 static const char *op_end(struct play *play, size_t index, bool fail)
 {
 	struct op op = play->ops[index];
@@ -312,6 +367,10 @@ static const char *op_end(struct play *play, size_t index, bool fail)
 
 	memmove(&play->ops[index], &play->ops[index + 1],
 		(--play->op_count - index) * sizeof(play->ops[0]));
+	if (op.command.kind == CMD_FAST_READ)
+		return fast_read_end(play, &op, fail);
+	if (op.command.kind == CMD_COLLECT)
+		return collect_end(play, &op);
 	if (op.command.kind == CMD_READ || op.command.kind == CMD_UPDATE) {
 		event.kind = op.command.kind == CMD_READ ? EV_READ_DONE : EV_UPDATE_DONE;
 		event.run = op.command.run;
@@ -325,7 +384,17 @@ static const char *op_end(struct play *play, size_t index, bool fail)
 
 static bool is_read(const struct op *op)
 {
-	return op->command.kind == CMD_READ || op->command.kind == CMD_UPDATE;
+	return op->command.kind == CMD_READ || op->command.kind == CMD_UPDATE ||
+	       op->command.kind == CMD_FAST_READ;
+}
+
+const char *play_collected(struct play *play, unsigned int node)
+{
+	for (size_t i = 0; i < play->op_count; i++) {
+		if (play->ops[i].node == node && play->ops[i].command.kind == CMD_COLLECT)
+			return op_end(play, i, false);
+	}
+	return "the node collects nothing";
 }
 
 const char *play_bytes(struct play *play, unsigned int node, bool fail)
@@ -340,7 +409,8 @@ const char *play_bytes(struct play *play, unsigned int node, bool fail)
 const char *play_pager(struct play *play, unsigned int node)
 {
 	for (size_t i = 0; i < play->op_count; i++) {
-		if (play->ops[i].node == node && !is_read(&play->ops[i]))
+		if (play->ops[i].node == node && !is_read(&play->ops[i]) &&
+		    play->ops[i].command.kind != CMD_COLLECT)
 			return op_end(play, i, false);
 	}
 	return "the node's pager has nothing to do";

@@ -64,6 +64,10 @@ static const char *head_line(struct play_head *head, const char *line)
 		head->update_units[number] = true;
 		return NULL;
 	}
+	if (strcmp(line, "fast reads") == 0) {
+		head->fast_read = true;
+		return NULL;
+	}
 	if (strcmp(line, "homes unknown") == 0) {
 		head->homes_unknown = true;
 		return NULL;
@@ -296,6 +300,8 @@ static const struct {
 	{ .name = "delay", .parse = delay },
 	{ .name = "resume", .parse = resume },
 	{ .name = "bytes", .parse = bytes },
+	{ .name = "look", .of_node = play_look },
+	{ .name = "collected", .of_node = play_collected },
 	{ .name = "pager", .of_node = play_pager },
 	{ .name = "settle", .parse = settle },
 	{ .name = "time", .parse = pass_time },

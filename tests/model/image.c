@@ -60,7 +60,7 @@ static unsigned int code_maybe_node(struct codec *codec, unsigned int link)
 	return link;
 }
 
-static uint64_t code_nodes(struct codec *codec, uint64_t bits)
+uint64_t code_nodes(struct codec *codec, uint64_t bits)
 {
 	uint64_t renamed = 0;
 
@@ -70,6 +70,34 @@ static uint64_t code_nodes(struct codec *codec, uint64_t bits)
 		renamed |= (bits >> i & 1) << codec->rename[i];
 	code(codec, renamed);
 	return bits;
+}
+
+bool image_gate_open(uint64_t gate)
+{
+	return gate != 0;
+}
+
+struct node_id image_gate_owner(uint64_t gate)
+{
+	return node_id((unsigned int)(gate >> 48 & 0x7fff));
+}
+
+uint64_t image_gate_version(uint64_t gate)
+{
+	ASSERT(engine_gate(image_gate_owner(gate), gate & VERSION_NONE) == gate);
+	return gate & VERSION_NONE;
+}
+
+uint64_t code_gate(struct codec *codec, uint64_t gate)
+{
+	bool open = code(codec, image_gate_open(gate)) != 0;
+
+	if (!open)
+		return 0;
+	unsigned int owner = code_node(codec, codec->reading ? 0 : image_gate_owner(gate).value);
+	uint64_t version = code(codec, codec->reading ? 0 : image_gate_version(gate));
+
+	return engine_gate(node_id(owner), version);
 }
 
 static void check(struct codec *codec, bool holds, const char *rule)
@@ -118,6 +146,7 @@ void arena_open(struct arena *arena, const struct plan *plan, unsigned int node)
 		.page_requests = UNIT_PAGES,
 		.sync_objects = 2,
 		.calls = 2,
+		.fast_read = plan->world->fast,
 	};
 
 	arena->memory_bytes = engine_bytes(&config);
@@ -396,12 +425,14 @@ static void code_page(struct codec *codec, struct page_entry *entry)
 	entry->hint = code_maybe_node(codec, entry->hint) & 0xffffu;
 	entry->peer = (uint16_t)code_maybe_node(codec, entry->peer);
 	entry->state = code(codec, entry->state) & 3u;
-	entry->pending = code(codec, entry->pending) & 31u;
+	entry->pending = code(codec, entry->pending) & 15u;
 	entry->guess = code(codec, entry->guess) & 1u;
-	entry->leave = code(codec, entry->leave) & 3u;
-	entry->recall_downgrade = code(codec, entry->recall_downgrade) & 1u;
 	entry->waited = code(codec, entry->waited) & 1u;
 	entry->turned = code(codec, entry->turned) & 1u;
+	entry->leave = code(codec, entry->leave) & 3u;
+	entry->recall_downgrade = code(codec, entry->recall_downgrade) & 1u;
+	entry->shared = code(codec, entry->shared) & 1u;
+	entry->adding = code(codec, entry->adding) & 1u;
 }
 
 static void code_seek(struct codec *codec, struct seek *seek)
@@ -479,7 +510,7 @@ static void code_pages(struct codec *codec, const struct plan *plan, struct engi
 	engine->pending_count = (uint32_t)code(codec, engine->pending_count);
 	engine->waited_count = (uint32_t)code(codec, engine->waited_count);
 	engine->pager_count = (uint32_t)code(codec, engine->pager_count);
-	engine->leave_count = (uint32_t)code(codec, engine->leave_count);
+	engine->collect_count = (uint32_t)code(codec, engine->collect_count);
 	if (!codec->reading)
 		check_requests(codec, engine);
 	engine->request_count = (uint32_t)code(codec, engine->request_count);

@@ -128,13 +128,40 @@ uint32_t message_rename(struct model *model, uint32_t number, unsigned int renam
 	return *slot - 1;
 }
 
+uint32_t gate_intern(struct model *model, uint64_t gate)
+{
+	bool fresh;
+	uint32_t number = table_intern(&model->gates, &gate, sizeof(gate), &fresh);
+
+	ASSERT(number < UINT16_MAX - CHAIN_GATE);
+	return number;
+}
+
+uint64_t gate_restore(const struct model *model, uint32_t number)
+{
+	size_t count;
+	uint64_t gate;
+
+	memcpy(&gate, table_get(&model->gates, number, &count), sizeof(gate));
+	return gate;
+}
+
+uint8_t rename_nodes(uint8_t bits, const uint8_t *rename)
+{
+	uint8_t renamed = 0;
+
+	for (unsigned int i = 0; i < MODEL_NODES; i++)
+		renamed |= (uint8_t)((bits >> i & 1) << rename[i]);
+	return renamed;
+}
+
 /* ---- what others need to know ---- */
 
 static bool at_rest(const struct node *node)
 {
 	return engine_quiet(node->arena.engine) && !engine_threads_waiting(node->arena.engine) &&
 	       node->local.faults == 0 && node->local.read_count == 0 &&
-	       node->local.pager_count == 0;
+	       node->local.pager_count == 0 && node_fast_at_rest(node);
 }
 
 static bool threads_waiting(const struct model *model, const struct node *node)
@@ -149,19 +176,26 @@ static bool threads_waiting(const struct model *model, const struct node *node)
 	return false;
 }
 
-static void fill_page(const struct model *model, const struct node *node, unsigned int index,
+static void fill_page(const struct model *model, struct node *node, unsigned int index,
 		      struct local_info *info)
 {
 	struct page_id page = plan_page(&model->plan, index);
 	const struct engine *engine = node->arena.engine;
 	struct directory_view view;
 
+	info->version_count[index] =
+		(uint8_t)node_versions(&model->plan, node, index, info->versions[index]);
 	info->mapping[index] = node->local.mapping[index];
 	info->state[index] = (uint8_t)engine_page_state(engine, page);
 	info->pages[index].version = engine_page_version(engine, page);
 	info->hint[index] = engine_hint(engine, page);
-	info->version_count[index] = (uint8_t)image_versions(&model->plan, node->arena.engine,
-							     index, info->versions[index]);
+	info->shared[index] = engine_page_shared(engine, page);
+	info->gates[index] = node->local.gates[index];
+	info->chains[index] = node->local.chains[index];
+	if (info->chains[index].active && info->chains[index].done == 2)
+		info->fetching[index] = (uint8_t)(info->chains[index].peer + 1u);
+	info->fetches_sharers[index] =
+		node->local.collections[index].active && !node->local.collections[index].fetched;
 	info->managed[index] = engine_directory_view(engine, page, &view);
 	if (!info->managed[index])
 		return;
@@ -170,6 +204,7 @@ static void fill_page(const struct model *model, const struct node *node, unsign
 	info->pages[index].exclusive = view.exclusive;
 	info->pages[index].lost = view.lost;
 	info->pages[index].busy = view.busy;
+	info->pages[index].open = view.open;
 	info->pages[index].holders = view.holders[0];
 }
 
@@ -186,7 +221,7 @@ static void fill_tags(const struct model *model, const struct node *node, struct
 	info->tags[2 * MODEL_PAGES] = engine->tag;
 }
 
-static void fill_info(struct model *model, const struct node *node, struct local_info *info)
+static void fill_info(struct model *model, struct node *node, struct local_info *info)
 {
 	struct action actions[MODEL_ACTIONS];
 
@@ -383,6 +418,16 @@ static uint32_t find_out(struct model *model, unsigned int id, uint32_t number,
 
 /* ---- are renamed transitions the transitions of the renamed? ---- */
 
+static uint16_t rename_gate(struct model *model, uint16_t item, const uint8_t *rename)
+{
+	uint64_t gate = gate_restore(model, item - (unsigned int)CHAIN_GATE);
+
+	if (image_gate_open(gate))
+		gate = engine_gate(node_id(rename[image_gate_owner(gate).value]),
+				   image_gate_version(gate));
+	return (uint16_t)(CHAIN_GATE + gate_intern(model, gate));
+}
+
 static struct action rename_action(struct model *model, struct action action, unsigned int renaming)
 {
 	const uint8_t *rename = model->plan.renamings[renaming];
@@ -392,6 +437,10 @@ static struct action rename_action(struct model *model, struct action action, un
 		action.item = (uint16_t)message_rename(model, action.item, renaming);
 	} else if (action.kind == ACT_NOTICE) {
 		action.arg = rename[action.arg];
+	} else if (action.kind == ACT_CHAIN && action.item >= CHAIN_GATE) {
+		action.item = rename_gate(model, action.item, rename);
+	} else if (action.kind == ACT_COLLECT) {
+		action.item = rename_nodes((uint8_t)action.item, rename);
 	}
 	return action;
 }
@@ -401,6 +450,8 @@ static struct effect rename_effect(struct model *model, struct effect effect, un
 	const uint8_t *rename = model->plan.renamings[renaming];
 
 	effect.node = rename[effect.node];
+	if (effect.kind == EFFECT_CLEAR)
+		effect.arg = rename_nodes(effect.arg, rename);
 	if (effect.kind == EFFECT_SEND)
 		effect.message = message_rename(model, effect.message, renaming);
 	return effect;
@@ -565,6 +616,7 @@ void model_close(struct model *model)
 {
 	nodes_close(model, model->scratch);
 	free(model->commands.list);
+	table_free(&model->gates);
 	table_free(&model->messages);
 	table_free(&model->locals);
 	map_free(&model->memo);

@@ -119,6 +119,8 @@ static int run_world(const struct world *world, const struct options *options)
 		if (options->manager != NULL &&
 		    strcmp(options->manager, plan_manager_name(managers[i])) != 0)
 			continue;
+		if (world->fast && managers[i] != MANAGER_CENTRAL && managers[i] != MANAGER_FIXED)
+			continue;
 		if (options->path != NULL)
 			status = replay(world, managers[i], options->path);
 		else

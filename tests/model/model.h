@@ -46,7 +46,6 @@ enum op_kind {
 	OP_STORE,
 	OP_PREFETCH, /* for reading; of page, or of all pages */
 	OP_PREFETCH_WRITE,
-	OP_EVICT,   /* its copies may go; of page, or of all pages */
 	OP_GUESS,   /* the same, if it takes nothing from anybody */
 	OP_ACQUIRE, /* of the lock, for writing */
 	OP_ACQUIRE_READ,
@@ -79,6 +78,7 @@ struct world {
 	const char *any;		  /* what '?' in a script stands for */
 	unsigned int crashes;
 	bool hold;
+	bool fast; /* clean pages are read without a message; only where managers stay */
 	bool first_touch;
 	unsigned int lock_at;  /* the manager of lock and barrier, if not central */
 	bool big;	       /* only by name */
@@ -100,7 +100,6 @@ struct plan {
 	uint64_t lock; /* names */
 	uint64_t barrier;
 	bool has_barrier;
-	bool has_evict; /* version 0 may come back */
 	bool reader_lock;
 	/* Renamings of nodes that leave the world as it is, the identity first. */
 	uint8_t renamings[MODEL_RENAMINGS][MODEL_NODES];
@@ -185,6 +184,8 @@ struct codec {
 };
 
 uint64_t code(struct codec *codec, uint64_t value);
+uint64_t code_nodes(struct codec *codec, uint64_t bits);
+uint64_t code_gate(struct codec *codec, uint64_t gate);
 unsigned int code_node(struct codec *codec, unsigned int node);
 
 /* An engine and what to put back before a string is read into it. */
@@ -231,6 +232,11 @@ unsigned int image_versions(const struct plan *plan, struct engine *engine, unsi
 void image_renumber_versions(const struct plan *plan, struct engine *engine, unsigned int page,
 			     const struct renumbering *all);
 
+/* A gate's parts, of which only engine_gate() and src/engine/fast.c know. */
+bool image_gate_open(uint64_t gate);
+struct node_id image_gate_owner(uint64_t gate);
+uint64_t image_gate_version(uint64_t gate);
+
 /* The names that `owner` gave to requests. */
 void image_renumber_tags(const struct plan *plan, struct engine *engine, unsigned int owner,
 			 const struct renumbering *all);
@@ -267,6 +273,23 @@ struct pager_op {
 	bool applied;
 };
 
+/* A CMD_FAST_READ under way. */
+struct chain {
+	bool active;
+	bool add;
+	uint8_t peer;
+	uint8_t done; /* 1: the bit is added; 2: the gate is read, the page is being read */
+	uint64_t gate;
+};
+
+/* A CMD_COLLECT under way. */
+struct collection {
+	bool active;
+	bool fetched;
+	uint8_t keep;
+	uint8_t seen; /* bits */
+};
+
 /* A node but for its engine. */
 struct local {
 	uint8_t mapping[MODEL_PAGES]; /* enum page_state */
@@ -276,6 +299,9 @@ struct local {
 	struct read_op reads[MODEL_READS];
 	uint8_t pager_count;
 	struct pager_op pager[MODEL_PAGER_OPS];
+	struct chain chains[MODEL_PAGES];
+	struct collection collections[MODEL_PAGES];
+	uint64_t gates[MODEL_PAGES]; /* of pages that it manages */
 };
 
 struct node {
@@ -292,9 +318,18 @@ enum action_kind {
 	ACT_REPORT,	 /* arg: pager command */
 	ACT_READ,	 /* arg: read; item: 1: it fails */
 	ACT_TIMER,
-	ACT_TIME,   /* the next hold time ends */
-	ACT_NOTICE, /* arg: the lost node */
+	ACT_TIME,    /* the next hold time ends */
+	ACT_CHAIN,   /* arg: page; item: enum chain_item, or CHAIN_GATE + the gate's number */
+	ACT_COLLECT, /* arg: page; item: sharers, when they are fetched */
+	ACT_NOTICE,  /* arg: the lost node */
 	ACT_CRASH,
+};
+
+enum chain_item {
+	CHAIN_GOES_ON = 0,
+	CHAIN_FAILS,
+	CHAIN_REFUSED, /* nothing of it is ever done */
+	CHAIN_GATE,    /* the gate is read: its number in model.gates is added */
 };
 
 /* What happens at one node. `pieces`: runs that it begins are done page by page. */
@@ -314,7 +349,11 @@ enum effect_kind {
 	EFFECT_FETCH,	 /* page, node: a read is posted */
 	EFFECT_LAND,	 /* page, node: its bytes are here */
 	EFFECT_MISS,	 /* page, node: it failed */
-	EFFECT_RELEASE,	 /* page: the frame holds zeros */
+	EFFECT_ADD,	 /* page, node: this node's bit is added to the sharers there */
+	EFFECT_WATCH,	 /* page, node: from now on a chain reads the page there */
+	EFFECT_READ,	 /* page, node: what it has read is here, beside the frame */
+	EFFECT_TAKE,	 /* page, node: ... and in the frame */
+	EFFECT_CLEAR,	 /* page, arg: sharers' bits */
 	EFFECT_REFUSE,	 /* page: a manager refuses it */
 	EFFECT_FAIL,	 /* page, node: it cannot be had for the loss of node */
 	EFFECT_LOSE,	 /* node: is to be taken for lost */
@@ -360,6 +399,15 @@ void node_take(struct model *model, struct node *node, struct action action,
 void node_take_guarded(struct model *model, struct node *node, struct action action,
 		       struct outcome *outcome);
 void node_code(struct codec *codec, const struct plan *plan, struct node *node);
+bool node_fast_at_rest(const struct node *node);
+
+/* As image_versions() and image_renumber_versions(), with gates. */
+#define NODE_VERSIONS 5u
+
+unsigned int node_versions(const struct plan *plan, struct node *node, unsigned int page,
+			   uint64_t versions[NODE_VERSIONS]);
+void node_renumber_versions(const struct plan *plan, struct node *node, unsigned int page,
+			    const struct renumbering *all);
 
 /* ---- local.c ---- */
 
@@ -371,7 +419,11 @@ struct local_info {
 	bool waiting; /* a thread has not ended its script */
 	uint8_t down; /* bit n: it knows that node n is lost */
 	uint8_t mapping[MODEL_PAGES];
-	uint8_t fetching[MODEL_PAGES];	 /* node id + 1 */
+	uint8_t fetching[MODEL_PAGES]; /* node id + 1; a chain too, once it reads the page */
+	struct chain chains[MODEL_PAGES];
+	bool fetches_sharers[MODEL_PAGES];
+	bool shared[MODEL_PAGES];
+	uint64_t gates[MODEL_PAGES];
 	uint8_t read_first[MODEL_READS]; /* first page of each read */
 	uint8_t inside[MODEL_THREADS];
 	uint8_t state[MODEL_PAGES];
@@ -384,9 +436,10 @@ struct local_info {
 		bool exclusive;
 		bool lost;
 		bool busy;
+		bool open;
 	} pages[MODEL_PAGES];
 	uint16_t hint[MODEL_PAGES]; /* HOME_UNKNOWN: none */
-	uint64_t versions[MODEL_PAGES][3];
+	uint64_t versions[MODEL_PAGES][NODE_VERSIONS];
 	uint8_t version_count[MODEL_PAGES];
 	uint32_t tags[2 * MODEL_PAGES + 1]; /* those whose answers count, 0s between; the latest */
 };
@@ -412,6 +465,7 @@ struct model {
 	struct commands commands;
 	bool trace;
 
+	struct table gates; /* that chains have read */
 	struct table messages;
 	struct message_versions *message_versions; /* of message n */
 	uint32_t message_room;
@@ -452,6 +506,9 @@ void nodes_close(struct model *model, struct node nodes[MODEL_NODES]);
 uint32_t local_intern(struct model *model, struct node *node, const char **rule);
 void local_restore(struct model *model, uint32_t number, struct node *node);
 uint32_t message_intern(struct model *model, const struct message *message);
+uint32_t gate_intern(struct model *model, uint64_t gate);
+uint64_t gate_restore(const struct model *model, uint32_t number);
+uint8_t rename_nodes(uint8_t bits, const uint8_t *rename);
 void message_restore(struct model *model, uint32_t number, struct message *message);
 
 const struct transition *local_step(struct model *model, unsigned int node, uint32_t number,
@@ -477,7 +534,6 @@ enum value {
 #define PAGE_UNDECIDED 2u /* that writer crashed: the one before, or the page is lost */
 #define PAGE_MUST_REFUSE 4u /* ... and its manager knew that it was writing: lost */
 #define PAGE_GIVEN_UP 8u
-#define PAGE_ZEROS 4u /* from here on two bits: enum value of zeros, which a fresh frame has */
 
 #define LOCAL_DEAD UINT32_MAX
 
@@ -488,6 +544,8 @@ struct state {
 	uint8_t frame[MODEL_NODES][MODEL_PAGES]; /* enum value */
 	uint8_t mark[MODEL_NODES][MODEL_PAGES];
 	uint8_t flags[MODEL_PAGES];
+	uint8_t sharers[MODEL_NODES][MODEL_PAGES]; /* at each manager: bits */
+	uint8_t landed;	      /* enum value: what the chain that ends in this step has read */
 	unsigned int writers; /* inside the lock */
 	unsigned int readers;
 	uint8_t inside_dead; /* INSIDE_*: crashed inside */
@@ -592,6 +650,8 @@ void trace_thread(const struct model *model, const struct node *node, const stru
 		  const char *does);
 void trace_pager(const struct model *model, const struct node *node, const struct pager_op *op);
 void trace_time(const struct model *model, const struct node *node);
+void trace_part(const struct model *model, const struct node *node, unsigned int page,
+		const char *does);
 
 /* Prints the shortest way to the state, what broke a rule there, and how to replay it. */
 void trace_print(struct model *model, const struct explored *explored);

@@ -59,6 +59,12 @@ unsigned int node_actions(const struct model *model, const struct node *node,
 		add(actions, &count, local->pager[i].applied ? ACT_REPORT : ACT_APPLY, i, 0);
 	for (unsigned int i = 0; i < local->read_count; i++)
 		add(actions, &count, ACT_READ, i, 0);
+	for (unsigned int i = 0; i < plan->page_count; i++) {
+		if (local->chains[i].active)
+			add(actions, &count, ACT_CHAIN, i, 0);
+		if (local->collections[i].active)
+			add(actions, &count, ACT_COLLECT, i, 0);
+	}
 	if (engine_timer_ns(node->arena.engine) <= MODEL_NOW_US * 1000)
 		add(actions, &count, ACT_TIMER, 0, 0);
 	if (image_time_can_pass(plan, node->arena.engine))
@@ -283,16 +289,52 @@ static void fetch(struct step *step, const struct command *command)
 		fetch_begin(step, first + i, piece, command->peer.value);
 }
 
-static void release(struct step *step, const struct command *command)
-{
-	unsigned int first = page_index(step, command->run.page);
+/* ---- fast reads ---- */
 
-	for (unsigned int i = first; i < first + command->run.page_count; i++) {
-		pager_settle(step, i);
-		if (step->node->local.mapping[i] != PAGE_INVALID || fetching(&step->node->local, i))
-			broken(step, "the frame of a page goes that is in use");
-		effect(step, EFFECT_RELEASE, i, 0, 0, 0);
-	}
+static void chain_begin(struct step *step, const struct command *command)
+{
+	unsigned int page = page_index(step, command->fast.page);
+	struct chain *chain = &step->node->local.chains[page];
+
+	if (step->node->local.mapping[page] != PAGE_INVALID)
+		broken(step, "a fast read of a page that is mapped");
+	if (chain->active || fetching(&step->node->local, page))
+		broken(step, "a fast read beside another");
+	*chain = (struct chain){
+		.active = true,
+		.add = command->fast.add,
+		.peer = (uint8_t)command->peer.value,
+	};
+}
+
+static void take(struct step *step, const struct command *command)
+{
+	unsigned int page = page_index(step, command->run.page);
+
+	if (step->action.kind != ACT_CHAIN || step->action.arg != page ||
+	    command->run.page_count != 1)
+		broken(step, "bytes are taken that were not read");
+	if (step->node->local.mapping[page] != PAGE_INVALID)
+		broken(step, "bytes are taken for a page that is mapped");
+	effect(step, EFFECT_TAKE, page, 0, 0, 0);
+}
+
+static void set_gate(struct step *step, const struct command *command)
+{
+	step->node->local.gates[page_index(step, command->gate.page)] = command->gate.word;
+}
+
+static void collect_begin(struct step *step, const struct command *command)
+{
+	struct collection *collection =
+		&step->node->local.collections[page_index(step, command->collect.page)];
+
+	if (collection->active)
+		broken(step, "sharers are collected twice at once");
+	*collection = (struct collection){
+		.active = true,
+		.keep = (uint8_t)command->collect.keep.value,
+	};
 }
 
 /* ---- calls ---- */
@@ -377,6 +419,18 @@ static void carry_out(struct step *step, const struct command *command)
 	case CMD_READ:
 		fetch(step, command);
 		return;
+	case CMD_FAST_READ:
+		chain_begin(step, command);
+		return;
+	case CMD_TAKE:
+		take(step, command);
+		return;
+	case CMD_GATE:
+		set_gate(step, command);
+		return;
+	case CMD_COLLECT:
+		collect_begin(step, command);
+		return;
 	case CMD_MAP_READ:
 	case CMD_MAP_WRITE:
 	case CMD_UPGRADE:
@@ -399,7 +453,7 @@ static void carry_out(struct step *step, const struct command *command)
 		broken(step, "an update of a page that is not under write-update");
 		return;
 	case CMD_RELEASE:
-		release(step, command);
+		broken(step, "a frame goes though nobody asked for that");
 		return;
 	case CMD_FREE:
 		broken(step, "a block is freed that nobody had");
@@ -443,17 +497,6 @@ static void access_page(struct step *step, struct thread *thread)
 	op_over(thread);
 }
 
-static void evict(struct step *step, struct thread *thread)
-{
-	const struct op *op = &step->model->plan.ops[thread->op];
-	struct event event = { .kind = EV_EVICT };
-
-	event.run = op->page == MODEL_PAGES ? run_of(step, 0, step->model->plan.page_count)
-					    : run_of(step, op->page, 1);
-	op_over(thread);
-	engine(step, &event);
-}
-
 static void prefetch(struct step *step, struct thread *thread)
 {
 	const struct op *op = &step->model->plan.ops[thread->op];
@@ -485,7 +528,6 @@ static enum sync_op sync_op(enum op_kind kind)
 	case OP_PREFETCH:
 	case OP_PREFETCH_WRITE:
 	case OP_GUESS:
-	case OP_EVICT:
 		break;
 	}
 	return SYNC_OP_END;
@@ -535,9 +577,6 @@ static void thread_step(struct step *step)
 	case OP_PREFETCH_WRITE:
 	case OP_GUESS:
 		prefetch(step, thread);
-		return;
-	case OP_EVICT:
-		evict(step, thread);
 		return;
 	case OP_ACQUIRE:
 	case OP_ACQUIRE_READ:
@@ -618,6 +657,67 @@ static void read_over(struct step *step)
 	engine(step, &event);
 }
 
+static void chain_over(struct step *step, int status)
+{
+	unsigned int page = step->action.arg;
+	struct chain chain = step->node->local.chains[page];
+	struct event event = { .kind = EV_FAST_DONE, .peer = node_id(chain.peer) };
+
+	step->node->local.chains[page] = (struct chain){ .active = false };
+	event.status = status;
+	event.fast.page = plan_page(&step->model->plan, page);
+	event.fast.added = chain.add && chain.done > 0;
+	event.fast.gate = status == 0 ? chain.gate : 0;
+	engine(step, &event);
+}
+
+static void chain_step(struct step *step)
+{
+	unsigned int page = step->action.arg;
+	struct chain *chain = &step->node->local.chains[page];
+
+	if (step->action.item == CHAIN_FAILS || step->action.item == CHAIN_REFUSED) {
+		effect(step, EFFECT_MISS, page, chain->peer, 0, 0);
+		chain_over(step, step->action.item == CHAIN_FAILS ? -EHOSTDOWN : -EAGAIN);
+	} else if (chain->done == 0) {
+		trace_part(step->model, step->node, page, "adds its bit for");
+		if (chain->add)
+			effect(step, EFFECT_ADD, page, chain->peer, 0, 0);
+		chain->done = 1;
+	} else if (chain->done == 1) {
+		trace_part(step->model, step->node, page, "reads the gate of");
+		chain->gate =
+			gate_restore(step->model, step->action.item - (unsigned int)CHAIN_GATE);
+		effect(step, EFFECT_WATCH, page, chain->peer, 0, 0);
+		chain->done = 2;
+	} else {
+		effect(step, EFFECT_READ, page, chain->peer, 0, 0);
+		chain_over(step, 0);
+	}
+}
+
+static void collect_step(struct step *step)
+{
+	unsigned int page = step->action.arg;
+	struct collection *collection = &step->node->local.collections[page];
+	struct collection over = *collection;
+	struct event event = { .kind = EV_COLLECTED };
+	uint64_t sharers = over.seen;
+
+	if (!over.fetched) {
+		trace_part(step->model, step->node, page, "fetches the sharers of");
+		collection->fetched = true;
+		collection->seen = (uint8_t)step->action.item;
+		return;
+	}
+	*collection = (struct collection){ .active = false };
+	effect(step, EFFECT_CLEAR, page, 0, over.seen & ~(1u << over.keep), 0);
+	event.collected.page = plan_page(&step->model->plan, page);
+	event.collected.keep = node_id(over.keep);
+	event.collected.sharers = &sharers;
+	engine(step, &event);
+}
+
 static void timer(struct step *step)
 {
 	struct event event = { .kind = EV_TIMER };
@@ -658,6 +758,12 @@ void node_take(struct model *model, struct node *node, struct action action,
 		return;
 	case ACT_READ:
 		read_over(&step);
+		return;
+	case ACT_CHAIN:
+		chain_step(&step);
+		return;
+	case ACT_COLLECT:
+		collect_step(&step);
 		return;
 	case ACT_TIMER:
 		timer(&step);
@@ -710,6 +816,65 @@ static void code_ops(struct codec *codec, struct local *local)
 	}
 }
 
+static void code_fast(struct codec *codec, struct local *local, unsigned int page)
+{
+	struct chain *chain = &local->chains[page];
+	struct collection *collection = &local->collections[page];
+
+	local->gates[page] = code_gate(codec, local->gates[page]);
+	chain->active = code(codec, chain->active) != 0;
+	if (chain->active) {
+		chain->add = code(codec, chain->add) != 0;
+		chain->peer = (uint8_t)code_node(codec, chain->peer);
+		chain->done = (uint8_t)code(codec, chain->done);
+		chain->gate = code_gate(codec, chain->gate);
+	}
+	collection->active = code(codec, collection->active) != 0;
+	if (collection->active) {
+		collection->fetched = code(codec, collection->fetched) != 0;
+		collection->keep = (uint8_t)code_node(codec, collection->keep);
+		collection->seen = (uint8_t)code_nodes(codec, collection->seen);
+	}
+}
+
+bool node_fast_at_rest(const struct node *node)
+{
+	for (unsigned int i = 0; i < MODEL_PAGES; i++) {
+		if (node->local.chains[i].active || node->local.collections[i].active)
+			return false;
+	}
+	return true;
+}
+
+unsigned int node_versions(const struct plan *plan, struct node *node, unsigned int page,
+			   uint64_t versions[NODE_VERSIONS])
+{
+	unsigned int count = image_versions(plan, node->arena.engine, page, versions);
+
+	if (image_gate_open(node->local.gates[page]))
+		versions[count++] = image_gate_version(node->local.gates[page]);
+	if (image_gate_open(node->local.chains[page].gate))
+		versions[count++] = image_gate_version(node->local.chains[page].gate);
+	return count;
+}
+
+static uint64_t renumber_gate(uint64_t gate, const struct renumbering *all)
+{
+	if (!image_gate_open(gate))
+		return gate;
+	return engine_gate(image_gate_owner(gate), renumbered(all, image_gate_version(gate)));
+}
+
+void node_renumber_versions(const struct plan *plan, struct node *node, unsigned int page,
+			    const struct renumbering *all)
+{
+	struct local *local = &node->local;
+
+	image_renumber_versions(plan, node->arena.engine, page, all);
+	local->gates[page] = renumber_gate(local->gates[page], all);
+	local->chains[page].gate = renumber_gate(local->chains[page].gate, all);
+}
+
 void node_code(struct codec *codec, const struct plan *plan, struct node *node)
 {
 	struct local *local = &node->local;
@@ -722,5 +887,7 @@ void node_code(struct codec *codec, const struct plan *plan, struct node *node)
 	local->faults = (uint8_t)code(codec, local->faults);
 	code_threads(codec, local);
 	code_ops(codec, local);
+	for (unsigned int i = 0; i < plan->page_count && plan->world->fast; i++)
+		code_fast(codec, local, i);
 	image_code(codec, plan, node->arena.engine);
 }

@@ -30,16 +30,49 @@ static bool check_node(struct model *model, const struct state *state, unsigned 
 	return true;
 }
 
+/* Who has a page is in the copy set or has come through the gate, and knows its bit. */
+static bool check_sharer(struct model *model, const struct state *state, unsigned int node,
+			 unsigned int page, unsigned int manager_id)
+{
+	const struct local_info *info = &model->infos[state->local[node]];
+	const struct local_info *manager = &model->infos[state->local[manager_id]];
+	bool granted = (manager->pages[page].holders >> node & 1) != 0;
+	bool bit = (state->sharers[manager_id][page] >> node & 1) != 0;
+	bool holds = info->state[page] != PAGE_INVALID;
+
+	if (granted ? !holds : (holds && !(bit && manager->pages[page].open)))
+		return model_broken(model,
+				    "n%u: page %u: state %u, in the copy set: %d, sharer: %d", node,
+				    page, info->state[page], granted, bit);
+	if (bit != info->shared[page])
+		return model_broken(model, "n%u: page %u: its bit is %d, and it believes %d", node,
+				    page, bit, !bit);
+	return true;
+}
+
+static bool check_gate(struct model *model, unsigned int page, const struct local_info *manager)
+{
+	uint64_t right = !manager->pages[page].open
+				 ? 0
+				 : engine_gate(manager->pages[page].owner,
+					       manager->pages[page].directory_version);
+
+	if (manager->pages[page].open &&
+	    (manager->pages[page].exclusive || manager->pages[page].lost))
+		return model_broken(model, "the gate of page %u is open, exclusive %d, lost %d",
+				    page, manager->pages[page].exclusive,
+				    manager->pages[page].lost);
+	if (manager->gates[page] != right)
+		return model_broken(model, "the gate of page %u is not what it should be", page);
+	return true;
+}
+
 static bool check_holder(struct model *model, const struct state *state, unsigned int node,
 			 unsigned int page, const struct local_info *manager)
 {
 	const struct local_info *info = &model->infos[state->local[node]];
-	bool holds = (manager->pages[page].holders >> node & 1) != 0;
 	bool writes = manager->pages[page].exclusive && manager->pages[page].owner.value == node;
 
-	if (holds != (info->state[page] != PAGE_INVALID))
-		return model_broken(model, "n%u: page %u: state %u, in the copy set: %d", node,
-				    page, info->state[page], holds);
 	if (writes != (info->state[page] == PAGE_WRITE))
 		return model_broken(model, "n%u: page %u: state %u, exclusive owner: %d", node,
 				    page, info->state[page], writes);
@@ -75,13 +108,14 @@ static bool check_managed(struct model *model, const struct state *state, unsign
 	if (manager->pages[page].busy)
 		return model_broken(model, "page %u is busy at rest", page);
 	for (unsigned int i = 0; i < model->plan.node_count; i++) {
-		if (!is_dead(state, i) && !check_holder(model, state, i, page, manager))
+		if (!is_dead(state, i) && (!check_sharer(model, state, i, page, node) ||
+					   !check_holder(model, state, i, page, manager)))
 			return false;
 		if (is_dead(state, i) && (manager->pages[page].holders >> i & 1) != 0)
 			return model_broken(model, "n%u is lost and in the copy set of page %u", i,
 					    page);
 	}
-	return check_owner(model, state, page, manager);
+	return check_gate(model, page, manager) && check_owner(model, state, page, manager);
 }
 
 /* While nobody is lost: who holds a page has it from a manager, and hints lead to that. */

@@ -55,6 +55,32 @@ static void add_read(const struct model *model, const struct state *state, struc
 		add(choices, count, node, action);
 }
 
+/* What a chain does next, or that its peer is lost. */
+static void add_chain(struct model *model, const struct state *state, struct choice *choices,
+		      unsigned int *count, unsigned int node, struct action action)
+{
+	unsigned int page = action.arg;
+	const struct chain *chain = &info_of(model, state, node)->chains[page];
+	bool dead = is_dead(state, chain->peer);
+
+	if (dead) {
+		action.item = CHAIN_FAILS;
+		add(choices, count, node, action);
+	}
+	if (chain->done == 0 && !dead) {
+		action.item = CHAIN_REFUSED;
+		add(choices, count, node, action);
+	}
+	action.item = CHAIN_GOES_ON;
+	if (chain->done == 1 && !dead)
+		action.item =
+			(uint16_t)(CHAIN_GATE +
+				   gate_intern(model,
+					       info_of(model, state, chain->peer)->gates[page]));
+	if (chain->done == 2 || !dead)
+		add(choices, count, node, action);
+}
+
 static void add_local(struct model *model, const struct state *state, struct choice *choices,
 		      unsigned int *count, unsigned int node)
 {
@@ -63,8 +89,12 @@ static void add_local(struct model *model, const struct state *state, struct cho
 	for (unsigned int i = 0; i < info->action_count; i++) {
 		struct action action = model->actions[info->actions + i];
 
+		if (action.kind == ACT_COLLECT && info->fetches_sharers[action.arg])
+			action.item = state->sharers[node][action.arg];
 		if (action.kind == ACT_READ)
 			add_read(model, state, choices, count, node, action);
+		else if (action.kind == ACT_CHAIN)
+			add_chain(model, state, choices, count, node, action);
 		else
 			add(choices, count, node, action);
 	}
@@ -130,20 +160,12 @@ static void set_frame(struct model *model, struct state *state, unsigned int nod
 	state->frame[node][page] = (uint8_t)token;
 }
 
-static enum value zeros(const struct state *state, unsigned int page)
-{
-	return (enum value)(state->flags[page] >> PAGE_ZEROS & 3u);
-}
-
 static void replace_values(struct state *state, unsigned int page, enum value from, enum value to)
 {
 	for (unsigned int i = 0; i < MODEL_NODES; i++) {
 		if (state->frame[i][page] == from)
 			state->frame[i][page] = (uint8_t)to;
 	}
-	if (zeros(state, page) == from)
-		state->flags[page] = (uint8_t)((state->flags[page] & ~(3u << PAGE_ZEROS)) |
-					       (unsigned int)to << PAGE_ZEROS);
 }
 
 static void store(struct model *model, struct state *state, unsigned int node, unsigned int page)
@@ -259,6 +281,47 @@ static void fetch(struct model *model, struct state *state, unsigned int node,
 		state->mark[node][effect->page] |= MARK_TORN;
 }
 
+/* ---- fast reads ---- */
+
+static bool add_sharer(struct model *model, struct state *state, unsigned int node,
+		       const struct effect *effect)
+{
+	uint8_t *sharers = &state->sharers[effect->node][effect->page];
+
+	if ((*sharers >> node & 1) != 0)
+		return model_broken(model, "n%u adds its bit for page %u, which is set", node,
+				    effect->page);
+	*sharers |= (uint8_t)(1u << node);
+	return true;
+}
+
+static bool clear_sharers(struct model *model, struct state *state, unsigned int node,
+			  const struct effect *effect)
+{
+	uint8_t *sharers = &state->sharers[node][effect->page];
+
+	if ((effect->arg & ~*sharers) != 0)
+		return model_broken(model, "n%u clears bits of page %u that are not set", node,
+				    effect->page);
+	*sharers &= (uint8_t)~effect->arg;
+	return true;
+}
+
+static void watch(struct state *state, unsigned int node, const struct effect *effect)
+{
+	bool torn = state->frame[effect->node][effect->page] == VALUE_TORN;
+
+	state->mark[node][effect->page] = torn ? MARK_TORN : 0;
+}
+
+static void read_beside(struct state *state, unsigned int node, const struct effect *effect)
+{
+	bool torn = (state->mark[node][effect->page] & MARK_TORN) != 0;
+
+	state->mark[node][effect->page] = 0;
+	state->landed = torn ? VALUE_TORN : state->frame[effect->node][effect->page];
+}
+
 /* ---- lock and barrier ---- */
 
 static bool enter(struct model *model, struct state *state, unsigned int how)
@@ -337,9 +400,19 @@ static bool take_effect(struct model *model, struct state *state, unsigned int n
 	case EFFECT_MISS:
 		state->mark[node][effect->page] = 0;
 		return true;
-	case EFFECT_RELEASE:
-		set_frame(model, state, node, effect->page, zeros(state, effect->page));
+	case EFFECT_ADD:
+		return add_sharer(model, state, node, effect);
+	case EFFECT_WATCH:
+		watch(state, node, effect);
 		return true;
+	case EFFECT_READ:
+		read_beside(state, node, effect);
+		return true;
+	case EFFECT_TAKE:
+		set_frame(model, state, node, effect->page, (enum value)state->landed);
+		return true;
+	case EFFECT_CLEAR:
+		return clear_sharers(model, state, node, effect);
 	case EFFECT_REFUSE:
 		return refuse(model, state, node, effect);
 	case EFFECT_FAIL:
@@ -384,6 +457,7 @@ static void crash(struct model *model, struct state *state, unsigned int node)
 		if (info->mapping[page] == PAGE_WRITE)
 			state->flags[page] |= PAGE_UNDECIDED;
 		state->mark[node][page] = 0;
+		state->sharers[node][page] = 0;
 	}
 	for (unsigned int i = 0; i < MODEL_THREADS; i++) {
 		leave(state, info->inside[i]);
@@ -471,8 +545,6 @@ static bool read_by_survivor(const struct model *model, const struct state *stat
 static void forget(struct model *model, struct state *state)
 {
 	for (unsigned int page = 0; page < model->plan.page_count; page++) {
-		if (!model->plan.has_evict)
-			state->flags[page] &= (uint8_t) ~(3u << PAGE_ZEROS);
 		if (!written(model, state, page)) {
 			replace_values(state, page, VALUE_BEFORE, VALUE_STALE);
 			state->flags[page] &= (uint8_t)~PAGE_SAME;
@@ -510,6 +582,7 @@ static bool take_transition(struct model *model, struct state *state, unsigned i
 			return false;
 	}
 	state->local[node] = transition->to;
+	state->landed = 0;
 	if (!check_managers(model, state, node))
 		return false;
 	return state->dead == 0 || check_losses(model, state, node);
@@ -576,6 +649,12 @@ static unsigned char *pack_node(struct model *model, const struct state *state, 
 	at = put(at, &local, sizeof(local));
 	for (unsigned int page = 0; page < model->plan.page_count; page++)
 		*at++ = (uint8_t)(state->frame[node][page] | state->mark[node][page] << 4);
+	if (!model->plan.world->fast)
+		return at;
+	for (unsigned int page = 0; page < model->plan.page_count; page++)
+		*at++ = renaming == 0 ? state->sharers[node][page]
+				      : rename_nodes(state->sharers[node][page],
+						     model->plan.renamings[renaming]);
 	return at;
 }
 
@@ -597,15 +676,6 @@ static unsigned char *pack_channel(struct model *model, const struct state *stat
 	return at;
 }
 
-static uint8_t rename_bits(uint8_t bits, const uint8_t *rename)
-{
-	uint8_t renamed = 0;
-
-	for (unsigned int i = 0; i < MODEL_NODES; i++)
-		renamed |= (uint8_t)((bits >> i & 1) << rename[i]);
-	return renamed;
-}
-
 static size_t pack(struct model *model, const struct state *state, unsigned int renaming,
 		   unsigned char *bytes)
 {
@@ -617,7 +687,7 @@ static size_t pack(struct model *model, const struct state *state, unsigned int 
 
 	for (unsigned int i = 0; i < node_count; i++)
 		at = pack_node(model, state, was[i], renaming, at);
-	*at++ = renaming == 0 ? state->dead : rename_bits(state->dead, rename);
+	*at++ = renaming == 0 ? state->dead : rename_nodes(state->dead, rename);
 	*at++ = (uint8_t)(state->crashes_left | state->inside_dead << 4);
 	*at++ = (uint8_t)(state->writers | state->readers << 4);
 	*at++ = (uint8_t)(state->arrived | state->ones << 4);
@@ -687,6 +757,9 @@ void state_unpack(struct model *model, const unsigned char *at, struct state *st
 			state->frame[i][page] = *at & 15;
 			state->mark[i][page] = *at >> 4;
 		}
+		for (unsigned int page = 0;
+		     page < model->plan.page_count && model->plan.world->fast; page++)
+			state->sharers[i][page] = *at++;
 	}
 	state->dead = *at++;
 	state->crashes_left = *at & 15;

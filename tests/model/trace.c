@@ -49,6 +49,14 @@ void trace_pager(const struct model *model, const struct node *node, const struc
 		       plan_page(&model->plan, op->first).value, op->count);
 }
 
+void trace_part(const struct model *model, const struct node *node, unsigned int page,
+		const char *does)
+{
+	if (model->trace)
+		printf("n%u: a one-sided operation %s p%" PRIu64 "\n", node->id, does,
+		       plan_page(&model->plan, page).value);
+}
+
 void trace_time(const struct model *model, const struct node *node)
 {
 	if (model->trace)

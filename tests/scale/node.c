@@ -150,13 +150,17 @@ static void carry_out(struct service *service, const struct command *command)
 	case CMD_COMPLETE:
 		return; /* the calls that make the cluster */
 	case CMD_UPDATE:
+	case CMD_FAST_READ:
+	case CMD_TAKE:
+	case CMD_GATE:
+	case CMD_COLLECT:
 	case CMD_FAIL:
 	case CMD_LOSE:
 	case CMD_RELEASE:
 	case CMD_FREE:
 		break;
 	}
-	ASSERT(false && "nothing is lost, freed or under write-update here");
+	ASSERT(false && "nothing is lost, freed, under write-update or read fast here");
 }
 
 /* ---- events ---- */

@@ -140,10 +140,16 @@ static void weigh(struct world *world, unsigned int weight[ACT_END])
 {
 	size_t index;
 	const bool possible[ACT_END] = {
-		[ACT_DELIVER] = world->busy.count > 0,	    [ACT_READ] = world->reads.count > 0,
-		[ACT_PAGER] = world->pager_ops.count > 0,   [ACT_FAULT] = world->faults.count > 0,
-		[ACT_THREAD] = any_runnable(world),	    [ACT_TIMER] = timer_possible(world),
-		[ACT_NOTICE] = notice_ready(world, &index), [ACT_NOISE] = !world->resting,
+		[ACT_DELIVER] = world->busy.count > 0,
+		[ACT_READ] = world->reads.count > 0,
+		[ACT_PAGER] = world->pager_ops.count > 0,
+		[ACT_FAULT] = world->faults.count > 0,
+		[ACT_THREAD] = any_runnable(world),
+		[ACT_TIMER] = timer_possible(world),
+		[ACT_NOTICE] = notice_ready(world, &index),
+		[ACT_NOISE] = !world->resting,
+		[ACT_FAST] = world->fasts.count > 0,
+		[ACT_COLLECT] = world->collects.count > 0,
 	};
 
 	for (unsigned int i = 0; i < ACT_END; i++)
@@ -204,6 +210,12 @@ static void perform(struct world *world, enum action action)
 		break;
 	case ACT_NOISE:
 		noise(world);
+		break;
+	case ACT_FAST:
+		fast_step(world);
+		break;
+	case ACT_COLLECT:
+		fast_collect_step(world);
 		break;
 	case ACT_END:
 		break;

@@ -113,6 +113,8 @@ static void print_about(FILE *out, enum message_kind kind, const struct message_
 		print_pages(out, run->page, run->page_count);
 	if (named)
 		fprintf(out, "%sn%u", kind == MSG_HEARD ? "" : " about ", run->node);
+	if (run->flags != 0)
+		fprintf(out, kind == MSG_INVALIDATE ? " cleared" : " empty");
 }
 
 static void print_list(FILE *out, const struct message_pages *pages)
@@ -167,6 +169,24 @@ static void print_run(FILE *out, const char *name, const struct run *run)
 	fputc('\n', out);
 }
 
+static void print_fast(FILE *out, const struct event *event)
+{
+	if (event->kind == EV_FAST_DONE)
+		fprintf(out, "status %d from n%u fast read done p%" PRIu64 "%s gate %" PRIx64 "\n",
+			event->status, event->peer.value, event->fast.page.value,
+			event->fast.added ? " added" : "", event->fast.gate);
+	else
+		fprintf(out, "collected p%" PRIu64 " first sharers %" PRIx64 " keeps n%u\n",
+			event->collected.page.value, event->collected.sharers[0],
+			event->collected.keep.value);
+}
+
+static void print_pin(FILE *out, const char *what, const struct event *event)
+{
+	fprintf(out, "%s p%" PRIu64 " for %s\n", what, event->pin.page.value,
+		event->pin.write ? "writing" : "reading");
+}
+
 void line_event(FILE *out, struct node_id id, const struct event *event)
 {
 	fprintf(out, "n%u: ", id.value);
@@ -189,6 +209,10 @@ void line_event(FILE *out, struct node_id id, const struct event *event)
 		print_run(out, event->kind == EV_READ_DONE ? "read done" : "update done",
 			  &event->run);
 		return;
+	case EV_FAST_DONE:
+	case EV_COLLECTED:
+		print_fast(out, event);
+		return;
 	case EV_PAGER_DONE:
 		print_run(out, event->pager.downgrade ? "downgrade done" : "invalidate done",
 			  &event->pager.run);
@@ -206,15 +230,14 @@ void line_event(FILE *out, struct node_id id, const struct event *event)
 		fprintf(out, "home of p%" PRIu64 "?\n", event->home.value);
 		return;
 	case EV_PIN:
-		fprintf(out, "call %" PRIu64 ": pin p%" PRIu64 " for %s\n", event->token.value,
-			event->pin.page.value, event->pin.write ? "writing" : "reading");
+		fprintf(out, "call %" PRIu64 ": ", event->token.value);
+		print_pin(out, "pin", event);
 		return;
 	case EV_PIN_CANCEL:
 		fprintf(out, "call %" PRIu64 " is given up\n", event->token.value);
 		return;
 	case EV_UNPIN:
-		fprintf(out, "unpin p%" PRIu64 " for %s\n", event->pin.page.value,
-			event->pin.write ? "writing" : "reading");
+		print_pin(out, "unpin", event);
 		return;
 	case EV_EVICT:
 		print_run(out, "evict", &event->run);
@@ -244,6 +267,7 @@ void line_command(FILE *out, struct node_id id, const struct command *command)
 		[CMD_SEND] = "send",
 		[CMD_READ] = "read",
 		[CMD_UPDATE] = "update",
+		[CMD_TAKE] = "take",
 		[CMD_MAP_READ] = "map for reading",
 		[CMD_MAP_WRITE] = "map for writing",
 		[CMD_UPGRADE] = "upgrade",
@@ -271,6 +295,15 @@ void line_command(FILE *out, struct node_id id, const struct command *command)
 		fprintf(out, "free\n");
 	} else if (command->kind == CMD_LOSE) {
 		fprintf(out, "lose n%u\n", command->peer.value);
+	} else if (command->kind == CMD_FAST_READ) {
+		fprintf(out, "n%u fast read p%" PRIu64 "%s\n", command->peer.value,
+			command->fast.page.value, command->fast.add ? " add" : "");
+	} else if (command->kind == CMD_GATE) {
+		fprintf(out, "gate p%" PRIu64 " %" PRIx64 "\n", command->gate.page.value,
+			command->gate.word);
+	} else if (command->kind == CMD_COLLECT) {
+		fprintf(out, "collect p%" PRIu64 " keep n%u\n", command->collect.page.value,
+			command->collect.keep.value);
 	} else {
 		print_run(out, names[command->kind], &command->run);
 	}

@@ -44,6 +44,7 @@ struct totals {
 	uint64_t stores;
 	uint64_t refused;
 	uint64_t avoidable;
+	uint64_t fast;
 };
 
 static double seconds_now(void)
@@ -150,6 +151,7 @@ static void run(struct world *world, struct totals *totals, enum sim_mode mode, 
 	totals->stores += world->stores;
 	totals->refused += world->refused;
 	totals->avoidable += world->avoidable_losses;
+	totals->fast += world->fast_reads;
 }
 
 /* The kept seeds of the mode: worlds in which a bug was found once. */
@@ -205,10 +207,10 @@ int main(int argc, char **argv)
 
 	printf("%s: %" PRIu64 " worlds, %" PRIu64 " steps, %.0f steps/s, %" PRIu64
 	       " loads checked, %" PRIu64 " stores, %" PRIu64 " refusals, %" PRIu64
-	       " avoidable losses, %u rows taken\n",
+	       " avoidable losses, %" PRIu64 " fast reads, %u rows taken\n",
 	       sim_mode_name(options.mode), totals.worlds, totals.steps,
 	       (double)totals.steps / seconds, totals.loads, totals.stores, totals.refused,
-	       totals.avoidable, taken_count());
+	       totals.avoidable, totals.fast, taken_count());
 	if (options.rows)
 		taken_print();
 	return 0;

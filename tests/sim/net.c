@@ -243,6 +243,8 @@ void net_read_step(struct world *world)
 
 static bool reads_under_way(struct world *world, struct node_id node, struct node_id peer)
 {
+	if (fast_under_way(world, node, peer))
+		return true;
 	for (size_t i = 0; i < world->reads.count; i++) {
 		struct read_op *op = bag_at(&world->reads, i);
 
@@ -275,6 +277,7 @@ void net_notice(struct world *world, size_t index)
 
 static void forget_ops_of(struct world *world, struct node_id dead)
 {
+	fast_node_lost(world, dead);
 	for (size_t i = world->reads.count; i-- > 0;) {
 		struct read_op *op = bag_at(&world->reads, i);
 

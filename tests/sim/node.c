@@ -195,6 +195,18 @@ static void carry_out(struct world *world, struct node_id id, const struct comma
 	case CMD_UPDATE:
 		net_read(world, id, command->peer, command->run, command->kind == CMD_UPDATE);
 		break;
+	case CMD_FAST_READ:
+		fast_begin(world, id, command);
+		break;
+	case CMD_TAKE:
+		fast_take(world, id, command->run);
+		break;
+	case CMD_GATE:
+		fast_gate(world, id, command);
+		break;
+	case CMD_COLLECT:
+		fast_collect(world, id, command);
+		break;
 	case CMD_MAP_READ:
 	case CMD_MAP_WRITE:
 	case CMD_UPGRADE:

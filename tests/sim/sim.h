@@ -7,6 +7,7 @@
  *   world.c   a cluster from a seed; its life: work, come to rest, check, again
  *   act.c     what can happen next, and the choice
  *   net.c     channels of encoded messages, one-sided reads in pieces, crashes
+ *   fast.c    gates and sharer words, chains of one-sided operations
  *   node.c    one engine: events in, commands carried out; the simulated pager
  *   thread.c  the program: loads, stores, prefetches, what a thread does next
  *   pin.c     pages held for system calls
@@ -28,6 +29,7 @@
 #define SIM_THREADS_MAX 3u
 #define SIM_HOT_MAX 128u
 #define SIM_PINS_MAX 4u
+#define SIM_SET_WORDS ((SIM_NODES_MAX + 63) / 64)
 
 enum sim_mode {
 	MODE_PAGES = 0, /* a few nodes, nothing breaks */
@@ -83,6 +85,30 @@ struct read_op {
 	bool update;		      /* for threads that read meanwhile: */
 	uint32_t placed;	      /* halves, after all were copied */
 	struct frame bounce[RUN_MAX]; /* ... to here */
+};
+
+/* A CMD_FAST_READ under way: of the four parts, those done so far. */
+struct fast_op {
+	struct node_id node;
+	struct node_id peer;
+	struct page_id page;
+	bool add;
+	bool refused; /* nothing of it is ever done */
+	bool fails;
+	unsigned int done; /* the bit is added, the gate read, and each half of the page */
+	uint64_t gate;
+	struct frame landed;
+};
+
+#define FAST_PARTS 4u
+
+/* A CMD_COLLECT under way: first all words are fetched, then cleared. */
+struct sharers_op {
+	struct node_id node;
+	struct page_id page;
+	struct node_id keep;
+	unsigned int done; /* words fetched, then words cleared */
+	uint64_t seen[SIM_SET_WORDS];
 };
 
 /* A CMD_INVALIDATE or CMD_DOWNGRADE whose EV_PAGER_DONE is still to come. */
@@ -195,6 +221,8 @@ struct node {
 	uint8_t read_pins[SIM_PAGES];
 	uint8_t write_pins[SIM_PAGES];
 	struct frame frames[SIM_PAGES];
+	uint64_t gates[SIM_PAGES];
+	uint64_t sharers[SIM_PAGES][SIM_SET_WORDS];
 	/* Of pages under write-update: */
 	struct frame seen[SIM_PAGES]; /* the newest of each half that was loaded here */
 	uint64_t stored[SIM_PAGES];   /* the latest store of this node */
@@ -225,6 +253,8 @@ enum action {
 	ACT_TIMER,
 	ACT_NOTICE,
 	ACT_NOISE,
+	ACT_FAST,
+	ACT_COLLECT,
 	ACT_END,
 };
 
@@ -258,6 +288,7 @@ struct world {
 	unsigned int hot_count;
 	struct run window; /* adjacent pages that prefetches ask for */
 	bool guesses;	   /* ... for reading only if it costs others nothing */
+	bool fast;	   /* clean pages are read without a message */
 	bool updates;	   /* some units are under write-update */
 	bool update_units[SIM_UNITS];
 	struct page_id guarded;	  /* under write-update, and touched with OBJECT_LOCK only */
@@ -268,6 +299,9 @@ struct world {
 	struct channel *channels; /* [from * node_count + to] */
 	struct bag busy;	  /* of uint32_t: channels with packets */
 	struct bag reads;
+	struct bag fasts;
+	struct bag collects;
+	const struct fast_op *landed; /* of the EV_FAST_DONE that is being handled */
 	struct bag pager_ops;
 	struct bag faults;
 	struct bag notices;
@@ -290,6 +324,7 @@ struct world {
 
 	/* For the report. */
 	uint64_t loads_checked;
+	uint64_t fast_reads;
 	uint64_t refused;
 	uint64_t avoidable_losses;
 };
@@ -332,6 +367,22 @@ bool net_notice_ready(struct world *world, size_t index);
 void net_notice(struct world *world, size_t index);
 void net_crash(struct world *world);
 void net_clear(struct world *world);
+
+/* ---- fast.c ---- */
+
+void fast_choose(struct world *world);
+void fast_begin(struct world *world, struct node_id node, const struct command *command);
+void fast_take(struct world *world, struct node_id node, struct run run);
+void fast_step(struct world *world);
+void fast_gate(struct world *world, struct node_id node, const struct command *command);
+void fast_collect(struct world *world, struct node_id node, const struct command *command);
+void fast_collect_step(struct world *world);
+bool fast_under_way(struct world *world, struct node_id node, struct node_id peer);
+void fast_node_lost(struct world *world, struct node_id dead);
+void fast_check_holder(struct world *world, struct node_id manager, unsigned int index,
+		       struct page_id page, const struct directory_view *view);
+void fast_check_gate(struct world *world, struct node_id manager, struct page_id page,
+		     const struct directory_view *view);
 
 /* ---- node.c ---- */
 

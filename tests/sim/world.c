@@ -20,7 +20,7 @@ static void choose_weights(struct world *world)
 {
 	static const unsigned int weights[] = { 2, 10, 30, 100 };
 
-	for (unsigned int i = 0; i < ACT_END; i++)
+	for (unsigned int i = 0; i <= ACT_NOISE; i++)
 		world->weight[i] = weights[below(world, 4)];
 	world->weight[ACT_NOISE] = 1;
 	world->weight[ACT_TIMER] = 10;
@@ -110,6 +110,7 @@ static void choose_config(struct world *world)
 	world->hold_ns = holds[below(world, 5)];
 	world->page_requests = UNIT_PAGES + below(world, 32);
 	choose_weights(world);
+	fast_choose(world);
 	if (world->mode == MODE_PINS)
 		world->percent_pin = 5 + below(world, 60);
 	choose_pages(world);
@@ -131,6 +132,7 @@ static void node_open(struct world *world, unsigned int index)
 		.page_requests = world->page_requests,
 		.sync_objects = 16,
 		.calls = 16,
+		.fast_read = world->fast,
 	};
 
 	node->memory_bytes = engine_bytes(&config);
@@ -185,6 +187,8 @@ static void world_open(struct world *world, enum sim_mode mode, uint64_t seed, b
 		.prng = prng_init(seed),
 		.busy.item_bytes = sizeof(uint32_t),
 		.reads.item_bytes = sizeof(struct read_op),
+		.fasts.item_bytes = sizeof(struct fast_op),
+		.collects.item_bytes = sizeof(struct sharers_op),
 		.pager_ops.item_bytes = sizeof(struct pager_op),
 		.faults.item_bytes = sizeof(struct fault),
 		.notices.item_bytes = sizeof(struct notice),
@@ -211,11 +215,15 @@ static void world_close(struct world *world)
 		world->spare_packets = next;
 	}
 	for (unsigned int i = 0; i < world->node_count; i++)
+		world->fast_reads += engine_stats(world->nodes[i].engine)->fast_reads;
+	for (unsigned int i = 0; i < world->node_count; i++)
 		munmap(world->nodes[i].memory, world->nodes[i].memory_bytes);
 	free(world->nodes);
 	free(world->channels);
 	free(world->busy.items);
 	free(world->reads.items);
+	free(world->fasts.items);
+	free(world->collects.items);
 	free(world->pager_ops.items);
 	free(world->faults.items);
 	free(world->notices.items);
@@ -269,9 +277,10 @@ static void touch_all(struct world *world)
 void world_run(struct world *world, enum sim_mode mode, uint64_t seed, bool trace)
 {
 	world_open(world, mode, seed, trace);
-	trace_line(world, "%u nodes, %u threads each, %s manager, hold %llu ns, %u hot pages",
+	trace_line(world, "%u nodes, %u threads each, %s manager, hold %llu ns, %u hot pages%s",
 		   world->node_count, world->thread_count, sim_manager_name(world->manager),
-		   (unsigned long long)world->hold_ns, world->hot_count);
+		   (unsigned long long)world->hold_ns, world->hot_count,
+		   world->fast ? ", fast reads" : "");
 	call_objects_init(world);
 	rest(world);
 	for (unsigned int round = 0; round < world->rounds; round++) {

@@ -124,6 +124,10 @@ static void take_command(struct cluster *cluster, unsigned int node, const struc
 		return;
 	case CMD_READ:
 	case CMD_UPDATE:
+	case CMD_FAST_READ:
+	case CMD_TAKE:
+	case CMD_GATE:
+	case CMD_COLLECT:
 	case CMD_MAP_READ:
 	case CMD_MAP_WRITE:
 	case CMD_UPGRADE:

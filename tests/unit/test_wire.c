@@ -76,8 +76,13 @@ static const struct message samples[MSG_KIND_END] = {
 				 .version = UINT64_C(0x1122334455667788) } },
 	[MSG_HEARD] = NODE_RUN,
 	[MSG_CONFIRM] = FULL_RUN,
-	[MSG_INVALIDATE] = NODE_RUN,
-	[MSG_INVALIDATED] = FULL_RUN,
+	[MSG_INVALIDATE] = { .run = { .page = 3,
+				      .page_count = 2,
+				      .node = NODES - 1,
+				      .flags = RUN_CLEARED } },
+	[MSG_INVALIDATED] = { .run = { .page = PAGES - RUN_MAX,
+				       .page_count = RUN_MAX,
+				       .flags = RUN_EMPTY } },
 	[MSG_DOWNGRADE] = FULL_RUN,
 	[MSG_DOWNGRADED] = FULL_RUN,
 	[MSG_UPDATE] = FULL_GRANT,
@@ -115,6 +120,11 @@ static const struct message samples[MSG_KIND_END] = {
 	[MSG_KEY_REPLY] = { .key = { .page_count = PAGES,
 				     .addr = UINT64_MAX,
 				     .key = UINT64_MAX - 1 } },
+	[MSG_GATE_REQUEST] = { .run = { .page = PAGES - 1, .page_count = 1 } },
+	[MSG_GATE_REPLY] = { .gates = { .page_count = PAGES,
+					.addr = UINT64_MAX,
+					.key = UINT64_MAX - 1,
+					.sharers = UINT32_MAX - 7 } },
 };
 
 /* Distinct values everywhere: what is dropped or swapped shows. */
@@ -273,7 +283,7 @@ static const struct change changes[] = {
 	{ "not zero", MSG_QUEUE, FIELD(queue.zero[1]), 1, -EBADMSG },
 	{ "no page", MSG_HANDOVER, FIELD(run.page_count), 0, -EBADMSG },
 	{ "a node unasked", MSG_HANDOVER, FIELD(run.node), 1, -EBADMSG },
-	{ "not zero", MSG_HANDOVER, FIELD(run.zero), 1, -EBADMSG },
+	{ "not zero", MSG_HANDOVER, FIELD(run.flags), 1, -EBADMSG },
 	{ "no page", MSG_EVICT, FIELD(pages.page_count), 0, -EBADMSG },
 	{ "too many", MSG_KEPT, FIELD(pages.page_count), PAGES_MAX + 1, -EBADMSG },
 	{ "unused bits", MSG_TAKE, FIELD(pages.zero[1]), 1, -EBADMSG },
@@ -300,6 +310,11 @@ static const struct change changes[] = {
 	{ "a node unasked", MSG_CONFIRM, FIELD(run.node), 1, -EBADMSG },
 	{ "no page", MSG_INVALIDATE, FIELD(run.page_count), 0, -EBADMSG },
 	{ "no such node", MSG_INVALIDATE, FIELD(run.node), NODES, -EBADMSG },
+	{ "not cleared", MSG_INVALIDATE, FIELD(run.flags), 0, 0 },
+	{ "no such flag", MSG_INVALIDATE, FIELD(run.flags), 2, -EBADMSG },
+	{ "not empty", MSG_INVALIDATED, FIELD(run.flags), 0, 0 },
+	{ "no such flag", MSG_INVALIDATED, FIELD(run.flags), 3, -EBADMSG },
+	{ "not zero", MSG_DOWNGRADED, FIELD(run.flags), 1, -EBADMSG },
 	{ "no page", MSG_INVALIDATED, FIELD(run.page_count), 0, -EBADMSG },
 	{ "a node unasked", MSG_INVALIDATED, FIELD(run.node), 1, -EBADMSG },
 	{ "no page", MSG_DOWNGRADE, FIELD(run.page_count), 0, -EBADMSG },
@@ -388,6 +403,12 @@ static const struct change changes[] = {
 
 	{ "no page", MSG_KEY_REPLY, FIELD(key.page_count), 0, -EBADMSG },
 	{ "past the end", MSG_KEY_REPLY, FIELD(key.page), 1, -EBADMSG },
+	{ "two pages", MSG_GATE_REQUEST, FIELD(run.page_count), 2, -EBADMSG },
+	{ "a node unasked", MSG_GATE_REQUEST, FIELD(run.node), 1, -EBADMSG },
+	{ "no page", MSG_GATE_REPLY, FIELD(gates.page_count), 0, -EBADMSG },
+	{ "past the end", MSG_GATE_REPLY, FIELD(gates.page), 1, -EBADMSG },
+	{ "not aligned", MSG_GATE_REPLY, FIELD(gates.sharers), 12, -EBADMSG },
+	{ "not zero", MSG_GATE_REPLY, FIELD(gates.zero), 1, -EBADMSG },
 };
 
 static void test_single_changes(void **state)
