@@ -98,6 +98,7 @@ static void unmapped(struct engine *engine, struct page_id page)
 		ROW("unmapped after a recall");
 		entry->peer = 0;
 		page_acknowledge(engine, manager, page, entry->recall_downgrade, false);
+		entry->recall_downgrade = 0;
 	}
 	if (home_known(engine, page, &manager) && !engine_down(engine, manager)) {
 		ROW("unmapped");

@@ -616,6 +616,7 @@ void page_pager_done(struct engine *engine, const struct event *event)
 				 engine_updates(engine, page) ? event->pager.downgrade
 							      : entry->recall_downgrade,
 				 false);
+		entry->recall_downgrade = 0;
 		if (event->pager.downgrade && engine_updates(engine, page))
 			update_protected(engine, page, manager);
 	}

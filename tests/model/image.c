@@ -427,12 +427,12 @@ static void code_page(struct codec *codec, struct page_entry *entry)
 	entry->state = code(codec, entry->state) & 3u;
 	entry->pending = code(codec, entry->pending) & 15u;
 	entry->guess = code(codec, entry->guess) & 1u;
-	entry->waited = code(codec, entry->waited) & 1u;
-	entry->turned = code(codec, entry->turned) & 1u;
 	entry->leave = code(codec, entry->leave) & 3u;
 	entry->recall_downgrade = code(codec, entry->recall_downgrade) & 1u;
 	entry->shared = code(codec, entry->shared) & 1u;
 	entry->adding = code(codec, entry->adding) & 1u;
+	entry->waited = code(codec, entry->waited) & 1u;
+	entry->turned = code(codec, entry->turned) & 1u;
 }
 
 static void code_seek(struct codec *codec, struct seek *seek)
@@ -511,6 +511,7 @@ static void code_pages(struct codec *codec, const struct plan *plan, struct engi
 	engine->waited_count = (uint32_t)code(codec, engine->waited_count);
 	engine->pager_count = (uint32_t)code(codec, engine->pager_count);
 	engine->collect_count = (uint32_t)code(codec, engine->collect_count);
+	engine->leave_count = (uint32_t)code(codec, engine->leave_count);
 	if (!codec->reading)
 		check_requests(codec, engine);
 	engine->request_count = (uint32_t)code(codec, engine->request_count);

@@ -46,6 +46,7 @@ enum op_kind {
 	OP_STORE,
 	OP_PREFETCH, /* for reading; of page, or of all pages */
 	OP_PREFETCH_WRITE,
+	OP_EVICT,   /* its copies may go; of page, or of all pages */
 	OP_GUESS,   /* the same, if it takes nothing from anybody */
 	OP_ACQUIRE, /* of the lock, for writing */
 	OP_ACQUIRE_READ,
@@ -100,6 +101,7 @@ struct plan {
 	uint64_t lock; /* names */
 	uint64_t barrier;
 	bool has_barrier;
+	bool has_evict; /* version 0 may come back */
 	bool reader_lock;
 	/* Renamings of nodes that leave the world as it is, the identity first. */
 	uint8_t renamings[MODEL_RENAMINGS][MODEL_NODES];
@@ -354,6 +356,7 @@ enum effect_kind {
 	EFFECT_READ,	 /* page, node: what it has read is here, beside the frame */
 	EFFECT_TAKE,	 /* page, node: ... and in the frame */
 	EFFECT_CLEAR,	 /* page, arg: sharers' bits */
+	EFFECT_RELEASE,	 /* page: the frame holds zeros */
 	EFFECT_REFUSE,	 /* page: a manager refuses it */
 	EFFECT_FAIL,	 /* page, node: it cannot be had for the loss of node */
 	EFFECT_LOSE,	 /* node: is to be taken for lost */
@@ -534,6 +537,7 @@ enum value {
 #define PAGE_UNDECIDED 2u /* that writer crashed: the one before, or the page is lost */
 #define PAGE_MUST_REFUSE 4u /* ... and its manager knew that it was writing: lost */
 #define PAGE_GIVEN_UP 8u
+#define PAGE_ZEROS 4u /* from here on two bits: enum value of zeros, which a fresh frame has */
 
 #define LOCAL_DEAD UINT32_MAX
 

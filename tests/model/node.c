@@ -337,6 +337,18 @@ static void collect_begin(struct step *step, const struct command *command)
 	};
 }
 
+static void release(struct step *step, const struct command *command)
+{
+	unsigned int first = page_index(step, command->run.page);
+
+	for (unsigned int i = first; i < first + command->run.page_count; i++) {
+		pager_settle(step, i);
+		if (step->node->local.mapping[i] != PAGE_INVALID || fetching(&step->node->local, i))
+			broken(step, "the frame of a page goes that is in use");
+		effect(step, EFFECT_RELEASE, i, 0, 0, 0);
+	}
+}
+
 /* ---- calls ---- */
 
 static bool failed_by_loss(int status)
@@ -453,7 +465,7 @@ static void carry_out(struct step *step, const struct command *command)
 		broken(step, "an update of a page that is not under write-update");
 		return;
 	case CMD_RELEASE:
-		broken(step, "a frame goes though nobody asked for that");
+		release(step, command);
 		return;
 	case CMD_FREE:
 		broken(step, "a block is freed that nobody had");
@@ -497,6 +509,17 @@ static void access_page(struct step *step, struct thread *thread)
 	op_over(thread);
 }
 
+static void evict(struct step *step, struct thread *thread)
+{
+	const struct op *op = &step->model->plan.ops[thread->op];
+	struct event event = { .kind = EV_EVICT };
+
+	event.run = op->page == MODEL_PAGES ? run_of(step, 0, step->model->plan.page_count)
+					    : run_of(step, op->page, 1);
+	op_over(thread);
+	engine(step, &event);
+}
+
 static void prefetch(struct step *step, struct thread *thread)
 {
 	const struct op *op = &step->model->plan.ops[thread->op];
@@ -528,6 +551,7 @@ static enum sync_op sync_op(enum op_kind kind)
 	case OP_PREFETCH:
 	case OP_PREFETCH_WRITE:
 	case OP_GUESS:
+	case OP_EVICT:
 		break;
 	}
 	return SYNC_OP_END;
@@ -577,6 +601,9 @@ static void thread_step(struct step *step)
 	case OP_PREFETCH_WRITE:
 	case OP_GUESS:
 		prefetch(step, thread);
+		return;
+	case OP_EVICT:
+		evict(step, thread);
 		return;
 	case OP_ACQUIRE:
 	case OP_ACQUIRE_READ:

@@ -6,6 +6,7 @@
  *   r0 w0    load, store page 0            a  acquire the lock     b  arrive at the barrier
  *   p0 q0    prefetch it, for writing      s  ... for reading      ?  any of world.any
  *   g0 g*    guess it, or all pages
+ *   e0 e*    its copies may go, or all
  *   p* q*    prefetch all pages            t  try the lock         z  release it
  */
 #include "model.h"
@@ -52,6 +53,26 @@ const struct world worlds[] = {
 		.page_count = 1,
 		.scripts = { "??" },
 		.any = "r0w0g0",
+		.moving_limit = 100000,
+	},
+	{
+		.name = "pair-evict",
+		.why = "any 4 accesses of a page, or copies given up",
+		.node_count = 2,
+		.thread_count = 1,
+		.page_count = 1,
+		.scripts = { "????" },
+		.any = "r0w0e0",
+		.moving_limit = 100000,
+	},
+	{
+		.name = "trio-evict",
+		.why = "3 nodes, 1 page: any 2 accesses, or copies given up",
+		.node_count = 3,
+		.thread_count = 1,
+		.page_count = 1,
+		.scripts = { "??" },
+		.any = "r0w0e0",
 		.moving_limit = 100000,
 	},
 	{
@@ -353,11 +374,10 @@ const char *plan_manager_name(enum manager_kind manager)
 
 static enum op_kind op_kind(char letter)
 {
-	static const char letters[] = "rwpqgastzb";
-	static const enum op_kind kinds[] = { OP_LOAD,		 OP_STORE, OP_PREFETCH,
-					      OP_PREFETCH_WRITE, OP_GUESS, OP_ACQUIRE,
-					      OP_ACQUIRE_READ,	 OP_TRY,   OP_RELEASE,
-					      OP_ARRIVE };
+	static const char letters[] = "rwpqegastzb";
+	static const enum op_kind kinds[] = { OP_LOAD,	OP_STORE,   OP_PREFETCH, OP_PREFETCH_WRITE,
+					      OP_EVICT, OP_GUESS,   OP_ACQUIRE,	 OP_ACQUIRE_READ,
+					      OP_TRY,	OP_RELEASE, OP_ARRIVE };
 	const char *found = strchr(letters, letter);
 
 	ASSERT(letter != '\0' && found != NULL);
@@ -375,6 +395,7 @@ static uint8_t take_op(struct plan *plan, const char **text)
 		(*text)++;
 	}
 	plan->has_barrier |= op.kind == OP_ARRIVE;
+	plan->has_evict |= op.kind == OP_EVICT;
 	plan->reader_lock |= op.kind == OP_ACQUIRE_READ;
 	for (unsigned int i = 0; i < plan->op_count; i++) {
 		if (plan->ops[i].kind == op.kind && plan->ops[i].page == op.page)

@@ -5,7 +5,8 @@
  * Versions: two nodes may steal a page from each other for ever. What an engine does depends on how
  * the versions of a page are ordered, on whether one follows another directly, and on whether one
  * is 0 (VERSION_NONE is no version). So those that there are, in order, become the least ones of
- * which the same is true.
+ * which the same is true. Where copies are given up, 0 counts as if it were there: it may come
+ * back, and then follow 1 directly or another number not.
  *
  * Tags, the names that a node gives to its requests where managers move: only answers to a search
  * or census that is under way count, and a tag is compared with no other. So the tags of those
@@ -68,13 +69,13 @@ static void find_versions(const struct model *model, const struct state *state, 
 }
 
 /* True when all keep their numbers. */
-static bool choose_versions(struct renumbering *all)
+static bool choose_versions(struct renumbering *all, bool zero_returns)
 {
 	bool same = true;
 
 	for (unsigned int i = 0; i < all->count; i++) {
 		if (i == 0)
-			all->new[i] = all->old[i] != 0;
+			all->new[i] = all->old[i] < 2 || !zero_returns ? all->old[i] != 0 : 2;
 		else
 			all->new[i] =
 				all->new[i - 1] + (all->old[i] - all->old[i - 1] == 1 ? 1 : 2);
@@ -287,7 +288,7 @@ void state_renumber(struct model *model, struct state *state)
 		struct renumbering all = { .count = 0 };
 
 		find_versions(model, state, page, &all);
-		if (!choose_versions(&all))
+		if (!choose_versions(&all, model->plan.has_evict))
 			renumber_all(model, state, page, &all);
 	}
 	if (plan_moves(&model->plan))

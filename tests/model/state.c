@@ -160,12 +160,20 @@ static void set_frame(struct model *model, struct state *state, unsigned int nod
 	state->frame[node][page] = (uint8_t)token;
 }
 
+static enum value zeros(const struct state *state, unsigned int page)
+{
+	return (enum value)(state->flags[page] >> PAGE_ZEROS & 3u);
+}
+
 static void replace_values(struct state *state, unsigned int page, enum value from, enum value to)
 {
 	for (unsigned int i = 0; i < MODEL_NODES; i++) {
 		if (state->frame[i][page] == from)
 			state->frame[i][page] = (uint8_t)to;
 	}
+	if (zeros(state, page) == from)
+		state->flags[page] = (uint8_t)((state->flags[page] & ~(3u << PAGE_ZEROS)) |
+					       (unsigned int)to << PAGE_ZEROS);
 }
 
 static void store(struct model *model, struct state *state, unsigned int node, unsigned int page)
@@ -413,6 +421,9 @@ static bool take_effect(struct model *model, struct state *state, unsigned int n
 		return true;
 	case EFFECT_CLEAR:
 		return clear_sharers(model, state, node, effect);
+	case EFFECT_RELEASE:
+		set_frame(model, state, node, effect->page, zeros(state, effect->page));
+		return true;
 	case EFFECT_REFUSE:
 		return refuse(model, state, node, effect);
 	case EFFECT_FAIL:
@@ -545,6 +556,8 @@ static bool read_by_survivor(const struct model *model, const struct state *stat
 static void forget(struct model *model, struct state *state)
 {
 	for (unsigned int page = 0; page < model->plan.page_count; page++) {
+		if (!model->plan.has_evict)
+			state->flags[page] &= (uint8_t) ~(3u << PAGE_ZEROS);
 		if (!written(model, state, page)) {
 			replace_values(state, page, VALUE_BEFORE, VALUE_STALE);
 			state->flags[page] &= (uint8_t)~PAGE_SAME;

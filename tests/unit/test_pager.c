@@ -391,6 +391,34 @@ static void invalidated_page_keeps_its_frame(void **state)
 }
 
 /* What the fabric does: bytes come into the frame while the page is invalid. */
+/* The frame goes, from whatever state, and the page reads as zeros. */
+static void released_page_begins_anew(void **state)
+{
+	struct world *world = *state;
+
+	for (unsigned int i = 0; i < 4; i++) {
+		uint64_t page = 110 + i;
+		struct actor actor = load_of(world, page);
+
+		frame(world, page)[0] = 77;
+		if (i < 3)
+			map(world, page, 1, i == 1 ? PAGER_WRITE : PAGER_READ);
+		if (i == 2)
+			invalidate(world, page, 1);
+		assert_int_equal(ops->resident(world->pager), 1);
+		assert_int_equal(ops->release(world->pager, page_id(page), 1), 0);
+		assert_int_equal(ops->resident(world->pager), 0);
+		assert_int_equal(shown(world, page), INVALID);
+		assert_int_equal(ops->release(world->pager, page_id(page), 1), 0);
+		actor_start(&actor);
+		expect_fault(world, page, false);
+		map(world, page, 1, PAGER_READ);
+		actor_finish(&actor);
+		assert_int_equal(actor.value, 0);
+		assert_int_equal(ops->release(world->pager, page_id(page), 1), 0);
+	}
+}
+
 static void bytes_of_the_runtime_view_are_seen(void **state)
 {
 	struct world *world = *state;
@@ -1627,6 +1655,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(store_waits_past_a_read_map),
 	TEST(downgraded_page_faults_on_store),
 	TEST(invalidated_page_keeps_its_frame),
+	TEST(released_page_begins_anew),
 	TEST(bytes_of_the_runtime_view_are_seen),
 	TEST(wake_only_retries),
 	TEST(entry_dropped_by_the_kernel),
