@@ -144,6 +144,8 @@ static void manage(struct contract_node *node, struct harness_memory *memory)
 		CHECK(harness_fetch_add(node, word, OPEN, &old) == 0);
 		CHECK((old & OPEN) == 0);
 		harness_spin_ns(prng_below(&node->prng, 20000));
+		if (period == 1) /* where all is slow, somebody is to come through */
+			WAIT_UNTIL(node, atomic_load(&node->world->words[WORD_READ]) > 0);
 		gate_close(node, memory);
 	}
 	harness_set_word(node, WORD_END, 1);
