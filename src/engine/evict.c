@@ -189,6 +189,7 @@ int evict_take(struct engine *engine, struct node_id from, const struct message_
 		if (home_moves(engine, page) || engine_updates(engine, page) ||
 		    !home_known(engine, page, &manager) || !node_equal(manager, from))
 			return -EPROTO;
+		home_learn(engine, page, (uint16_t)(engine->config.self.value + 1u));
 		if (entry->state != PAGE_INVALID || !page_room(engine, page))
 			continue; /* it is here, or the owner will ask again */
 		ROW("take");
@@ -217,9 +218,13 @@ static void return_home(struct engine *engine, struct directory_entry *entry, st
 	uint16_t home = engine_home(engine, page);
 
 	set_flag(entry, DIRECTORY_EXCLUSIVE, false); /* it has unmapped the page */
-	if (home == HOME_UNKNOWN || home == from.value || engine_down(engine, node_id(home))) {
+	if (home == HOME_UNKNOWN || engine_down(engine, node_id(home))) {
 		ROW("evict of an owner without a home");
 		answer(engine, from, MSG_KEPT, page);
+	} else if (home == from.value) {
+		ROW("evict of an owner at home");
+		answer(engine, from, MSG_KEPT, page);
+		emit_pages(engine, from, MSG_TAKE, page); /* so it hears of it */
 	} else if (bitset_test(holders_of(entry), home)) {
 		ROW("evict beside the home's copy");
 		entry->owner = (uint16_t)(home + 1u);

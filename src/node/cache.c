@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "node/node.h"
+#include "port/clock.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -31,6 +32,10 @@
 
 /* Pages that are on their way out at a time, and begun in one go. */
 #define LEAVING_MAX 256u
+
+/* Pages that are fresh now are not soon; pinned ones may stay for long. */
+#define RETRY_FIRST_NS UINT64_C(500000)
+#define RETRY_LAST_NS UINT64_C(100000000)
 
 static size_t links_bytes(const struct node *node)
 {
@@ -148,7 +153,7 @@ void cache_arrived(struct node *node, struct run run)
 		if (list == CACHE_GHOST)
 			take(cache, page.value);
 		push(cache, list == CACHE_GHOST ? CACHE_KNOWN : CACHE_FRESH, page.value);
-		cache->stalled = false;
+		cache->retry_ns = 0;
 	}
 }
 
@@ -160,7 +165,7 @@ static void left(struct cache *cache, uint64_t page)
 	if (list != CACHE_FRESH && list != CACHE_KNOWN)
 		return;
 	take(cache, page);
-	cache->stalled = false;
+	cache->retry_ns = 0;
 	if (list != CACHE_FRESH)
 		return;
 	push(cache, CACHE_GHOST, page);
@@ -210,6 +215,22 @@ static struct run victims(struct cache *cache, uint32_t most)
 	return run;
 }
 
+/* Under a central manager a node may hear late that it is a page's home: it keeps that. */
+static bool disown(struct node *node, struct run run)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < run.page_count; i++) {
+		uint64_t page = run.page.value + i;
+
+		if (engine_evictable(node->engine, page_id(page)))
+			continue;
+		take(&node->cache, page);
+		any = true;
+	}
+	return any;
+}
+
 /* A few free frames are kept, so that faults need not wait for others to go. */
 static uint64_t goal(const struct cache *cache)
 {
@@ -223,19 +244,31 @@ void cache_trim(struct node *node)
 	struct cache *cache = &node->cache;
 	uint32_t tried = 0;
 
-	if (cache->links == NULL || cache->stalled)
+	if (cache->links == NULL || (cache->retry_ns != 0 && clock_now_ns() < cache->retry_ns))
 		return;
+	cache->retry_ns = 0;
 	while (tried < LEAVING_MAX) {
 		uint32_t leaving = engine_leaving(node->engine);
 
-		if (leaving >= LEAVING_MAX || resident(cache) <= goal(cache) + leaving)
+		if (leaving >= LEAVING_MAX || resident(cache) <= goal(cache) + leaving) {
+			cache->retry_after_ns = RETRY_FIRST_NS;
 			return;
+		}
 		struct event event = { .kind = EV_EVICT };
 
 		event.run = victims(cache, RUN_MAX);
+		if (disown(node, event.run))
+			continue;
 		tried += event.run.page_count;
 		loop_step(node, &event);
 	}
-	/* All are fresh, pinned, or wait for a manager: until something comes or goes. */
-	cache->stalled = engine_leaving(node->engine) == 0;
+	/* All are fresh, pinned, or wait for something; those that are fresh will not say when. */
+	if (cache->retry_after_ns < RETRY_LAST_NS)
+		cache->retry_after_ns *= 2;
+	cache->retry_ns = clock_now_ns() + cache->retry_after_ns;
+}
+
+uint64_t cache_due_ns(const struct node *node)
+{
+	return node->cache.retry_ns == 0 ? UINT64_MAX : node->cache.retry_ns;
 }

@@ -268,6 +268,15 @@ void loop_kick(struct node *node)
 	ASSERT(write(node->kick_fd, &one, sizeof(one)) == sizeof(one));
 }
 
+/* When there is something to do though nobody says anything. */
+static uint64_t timer_ns(const struct node *node)
+{
+	uint64_t engine_ns = engine_timer_ns(node->engine);
+	uint64_t cache_ns = cache_due_ns(node);
+
+	return engine_ns < cache_ns ? engine_ns : cache_ns;
+}
+
 void loop_settle(struct node *node)
 {
 	node->visits++;
@@ -280,7 +289,7 @@ void loop_settle(struct node *node)
 		else
 			loop_progress(node);
 	}
-	if (engine_timer_ns(node->engine) < node->sleep_until_ns)
+	if (timer_ns(node) < node->sleep_until_ns)
 		loop_kick(node);
 }
 
@@ -324,10 +333,10 @@ static bool others_come(const struct node *node)
 
 static uint64_t wake_ns(const struct node *node)
 {
-	uint64_t timer_ns = engine_timer_ns(node->engine);
+	uint64_t due_ns = timer_ns(node);
 	uint64_t doze_ns = node->dozing ? clock_now_ns() + DOZE_NS : UINT64_MAX;
 
-	return timer_ns < doze_ns ? timer_ns : doze_ns;
+	return due_ns < doze_ns ? due_ns : doze_ns;
 }
 
 /* With the lock, which is given up while asleep. */

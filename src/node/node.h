@@ -187,8 +187,10 @@ struct cache {
 	uint64_t budget;	  /* pages; 0: no limit */
 	struct cache_link *links; /* one a page; NULL: off */
 	struct cache_queue queues[CACHE_LISTS];
-	bool stalled; /* nothing can go until something comes or goes */
-	bool pinned;  /* a device knows frames: none can be given back */
+	/* When none could go: it is tried again after so long, at this time. 0: no need. */
+	uint64_t retry_after_ns;
+	uint64_t retry_ns;
+	bool pinned; /* a device knows frames: none can be given back */
 };
 
 struct node_counters {
@@ -510,6 +512,9 @@ void cache_left(struct node *node, struct run run);
 
 /* Has copies given up if there are more than the budget allows. */
 void cache_trim(struct node *node);
+
+/* When cache_trim() is due though nothing comes or goes; UINT64_MAX: it is not. */
+uint64_t cache_due_ns(const struct node *node);
 
 /* Copies of pages that are at home elsewhere; 0 without a budget. */
 uint64_t cache_pages(const struct node *node);
