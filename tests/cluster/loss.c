@@ -140,7 +140,7 @@ static void leave(const char *what, int status)
 	start(job, lost + 1, what, NULL);
 	drive_await_ranks(job, lost + 1, true, later(15 * S_NS));
 	DRIVE_CHECK(job, drive_await_ends(job, later(3 * S_NS)));
-	DRIVE_CHECK(job, drive_await_launcher(job, later(S_NS)) == status);
+	DRIVE_CHECK(job, drive_await_launcher(job, later(6 * S_NS)) == status);
 	for (int rank = 0; rank < lost; rank++)
 		DRIVE_CHECK(job, drive_has_text(job, "pergola[%d]: error: node %d was lost", rank,
 						lost));
@@ -168,7 +168,7 @@ static void go_on(void)
 	DRIVE_CHECK(job, drive_has_text(job, "pergola[2]: warning: node 1 was lost"));
 	kill(job->launcher.pid, SIGTERM);
 	DRIVE_CHECK(job, drive_await_ends(job, later(3 * S_NS)));
-	DRIVE_CHECK(job, drive_await_launcher(job, later(S_NS)) > 0);
+	DRIVE_CHECK(job, drive_await_launcher(job, later(6 * S_NS)) > 0);
 	drive_end(job);
 	free(job);
 	printf("on-loss=error: the others went on\n");
