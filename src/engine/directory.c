@@ -126,8 +126,10 @@ static void gate_close(struct engine *engine, struct directory_entry *entry, str
 	entry->state = DIRECTORY_COLLECTING;
 	engine->collect_count++;
 	engine->stats.collections++;
-	if (!MUTANT(OPEN_FOR_GOOD) && !MUTANT(LATE_CLOSE))
-		emit_gate(engine, page, 0);
+	if (!MUTANT(OPEN_FOR_GOOD)) {
+		if (!MUTANT(LATE_CLOSE))
+			emit_gate(engine, page, 0);
+	}
 	emit_collect(engine, page, keep);
 }
 

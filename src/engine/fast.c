@@ -103,9 +103,9 @@ static void give_up(struct engine *engine, struct page_id page, bool empty)
 
 static void show(struct engine *engine, struct page_id page)
 {
-	struct page_entry *entry = entry_of(engine, page);
+	if (MUTANT(MAPPED_LATE) && entry_of(engine, page)->peer != 0) {
+		struct page_entry *entry = entry_of(engine, page);
 
-	if (MUTANT(MAPPED_LATE) && entry->peer != 0) {
 		page_acknowledge(engine, node_id(entry->peer - 1u), page, false, false);
 		entry->peer = 0;
 	}

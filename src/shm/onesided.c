@@ -39,7 +39,7 @@ static int peer_find(struct fabric *fabric, const struct fabric_remote *remote, 
 static int word_find(struct fabric *fabric, const struct fabric_remote *remote, unsigned int access,
 		     uint64_t **word)
 {
-	unsigned char *at;
+	unsigned char *at = NULL;
 
 	if (remote->offset % 8 != 0)
 		return error_set(-EINVAL, "an operation on a word that is not aligned");
